@@ -1,0 +1,41 @@
+# Every target works alone on a machine with Python >= 3.11, make and the package index.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+# One thread a process: tests and trials run side by side, and sums come out the same on every machine.
+export OMP_NUM_THREADS ?= 1
+export MPLBACKEND := Agg
+
+.PHONY: install quickstart test test-slow check format lab clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "petl_study needs Python 3.11 or newer; set PYTHON=python3.12, say")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,notebooks]'
+	touch $@
+
+quickstart: install
+	$(BIN)/petl-study quickstart --out runs/quickstart
+
+test: install
+	$(BIN)/python -m pytest
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lab: install
+	$(BIN)/jupyter lab notebooks
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,5 @@
+import sys
+
+from petl_study.cli import main
+
+sys.exit(main())

@@ -1,0 +1,157 @@
+"""The command line. Parsing imports nothing heavy; each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from petl_study import __version__
+from petl_study.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code: 0 done, 1 done with failures, 2 wrong input, 130 interrupted."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if "part" in arguments:
+        return guarded(lambda: _run_part(arguments.part, rest))
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return guarded(lambda: arguments.run(arguments))
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """What `command` returns; wrong input as one message and exit code 2, without a traceback."""
+    try:
+        return command()
+    except InputError as error:
+        print(f"petl-study: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("petl-study: interrupted. What is stored is kept; the same command goes on from there.", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:  # `petl-study methods | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="petl-study", description="Compare parameter-efficient fine-tuning methods, fairly."
+    )
+    parser.add_argument("--version", action="version", version=f"petl_study {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run", help="run a study, or go on with one", description="Run a study, or go on with one."
+    )
+    run.add_argument("study", help="a study file, or the name of one that ships with the package: quickstart")
+    _add_run_options(run)
+    run.set_defaults(run=lambda a: _run(a.study, a))
+
+    quick = commands.add_parser("quickstart", help="run the shipped small study, report on it, and combine its methods")
+    _add_run_options(quick)
+    quick.set_defaults(run=_quickstart)
+
+    status = commands.add_parser("status", help="how far a study is")
+    status.add_argument("runs", type=Path, help="the study's directory")
+    status.set_defaults(run=_status)
+
+    for name, summary in _LISTS.items():
+        table = commands.add_parser(name, help=summary)
+        table.set_defaults(run=lambda _, name=name: _list(name))
+
+    for name, (_, summary) in _PARTS.items():
+        commands.add_parser(name, help=summary, add_help=False).set_defaults(part=name)
+    return parser
+
+
+_LISTS = {
+    "methods": "the methods, their search spaces and sources",
+    "tasks": "the tasks",
+    "backbones": "the backbones",
+}
+# Commands whose module defines its own options: it is imported only when its command is given.
+_PARTS = {
+    "report": ("petl_study.report", "write report.html, tables and figures of a study"),
+    "pretrain": ("petl_study.pretraining.cli", "pre-train the embedded backbone from rendered images"),
+}
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    cores = os.cpu_count() or 1
+    parser.add_argument("--out", type=Path, help="where results go (default: runs/<name of the study>)")
+    parser.add_argument("--engine", default="processes", help="serial or processes (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=cores, help="trials at once (default: one a core, %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of one trial (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+
+
+# ------------------------------------------------------------------------------------------------------------ commands
+
+
+def _run(study: str, options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from petl_study import engines, progress, runner, spec
+
+    for name in ("workers", "threads"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} must be a whole number of at least 1, got {getattr(options, name)}.")
+    _require_device(options.device)
+    resolved = spec.load(study)
+    out = options.out or Path("runs") / resolved.name
+    engine = engines.create(options.engine, workers=options.workers, threads=options.threads, device=options.device)
+    display = progress.create(resolved, Console(), engine.capacity)
+    with engine, display:
+        outcome = runner.run(resolved, out, engine, display)
+    reused = f", {outcome.stored_before} stored before" if outcome.stored_before else ""
+    failed = f", {outcome.failed} failed: see `petl-study status {out}`" if outcome.failed else ""
+    Console().print(f"{out}: {outcome.trained} trained{reused}{failed}.", markup=False, highlight=False, soft_wrap=True)
+    return 1 if outcome.failed else 0
+
+
+def _run_part(name: str, argv: list[str]) -> int:
+    module, summary = _PARTS[name]
+    part = importlib.import_module(module)
+    parser = argparse.ArgumentParser(prog=f"petl-study {name}", description=summary)
+    part.add_arguments(parser)
+    code: int = part.run(parser.parse_args(argv))
+    return code
+
+
+def _quickstart(options: argparse.Namespace) -> int:
+    from petl_study import ensemble, report
+
+    options.out = options.out or Path("runs/quickstart")
+    code = _run("quickstart", options)
+    path = report.build(options.out)
+    print(f"report: {path}")  # noqa: T201
+    return max(code, ensemble.main([str(options.out), "--task", "digits", "--methods", "all"]))
+
+
+def _require_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {name!r} is not to be had here: {reason}. Use --device cpu.") from None
+
+
+def _status(options: argparse.Namespace) -> int:
+    from petl_study.status import show
+
+    return show(options.runs)
+
+
+def _list(name: str) -> int:
+    from petl_study import listing
+
+    getattr(listing, name)()
+    return 0

@@ -1,0 +1,153 @@
+"""What a method is: hyperparameters with their search space, which of the backbone it tunes, what it adds and where.
+
+A method is a frozen dataclass in a file of its own, registered by name. Its fields are its hyperparameters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from petl_study.errors import InputError, unknown
+from petl_study.methods import _state
+
+Data = Iterable[tuple[Tensor, Tensor]]  # images (B, 3, H, W) as the model takes them, labels (B,)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Base of all methods. A subclass says what it tunes (`tunes`), what it adds (`inject`), or both."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+
+    def tunes(self, parameter: str) -> bool:
+        """Whether the backbone's own parameter of this name is trained as it is."""
+        return False
+
+    def inject(self, model: nn.Module, data: Data | None) -> None:
+        """Wrap the modules at the method's sites, in place."""
+
+    def apply(self, model: nn.Module, data: Data | None = None) -> nn.Module:
+        """Make `model` tunable by this method, in place; everything else but the classifier is frozen.
+
+        Parameters
+        ----------
+        model : nn.Module
+            An unmodified timm model.
+        data : iterable of (images, labels), optional
+            The task's training batches, for methods that look at the task first.
+
+        Returns
+        -------
+        nn.Module
+            `model` itself.
+
+        Raises
+        ------
+        InputError
+            The model carries a method already, or is of a family in which this method has no meaning.
+        """
+        _state.require_plain(model)
+        plain = dict(model.named_parameters())
+        classifier = _state.classifier_names(model)
+        tuned = [name for name in plain if name not in classifier and self.tunes(name)]
+        for parameter in plain.values():
+            parameter.requires_grad_(False)
+        self.inject(model, data)
+        _state.adopt(model, self, plain=plain, tuned=tuned, classifier=classifier)
+        return model
+
+
+# ------------------------------------------------------------------------------------------------------ hyperparameters
+
+
+def searched(default: Any, *values: Any, at_least: float | None = None) -> Any:
+    """A hyperparameter: its default, then the values that a search tries; `at_least` is the smallest it may be."""
+    return dataclasses.field(default=default, metadata={"search": list(values), "at_least": at_least})
+
+
+def fixed(default: Any, *, at_least: float | None = None) -> Any:
+    """A hyperparameter that can be set but is not searched."""
+    return searched(default, at_least=at_least)
+
+
+def _checked(method: str, field: dataclasses.Field[Any], value: Any) -> Any:
+    """`value` if it is of the default's type (a whole number will do for a real) and not below the least allowed."""
+    expected: type = type(field.default)
+    fits = type(value) is expected or (expected is float and type(value) is int)
+    least = field.metadata.get("at_least")
+    if fits and (least is None or value >= least):
+        return expected(value)
+    kind = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(
+        expected, expected.__name__
+    )
+    bound = "" if least is None else f" of at least {least}"
+    raise InputError(f"{method}: {field.name} must be {kind}{bound}, got {value!r}; the default is {field.default!r}.")
+
+
+# ------------------------------------------------------------------------------------------------------------- registry
+
+_METHODS: dict[str, type[Method]] = {}
+M = TypeVar("M", bound=type[Method])
+
+
+def register(name: str, *, paper: str) -> Callable[[M], M]:
+    """Class decorator: `name` is how studies call the method, `paper` its source."""
+
+    def add(cls: M) -> M:
+        if name in _METHODS:
+            raise ValueError(f"method {name!r} is registered twice: {_METHODS[name]!r} and {cls!r}")
+        cls.name, cls.paper = name, paper
+        _METHODS[name] = cls
+        return cls
+
+    return add
+
+
+def list_methods() -> list[str]:
+    """Names of all methods, sorted."""
+    return sorted(_METHODS)
+
+
+def get(name: str) -> type[Method]:
+    """The class of method `name`.
+
+    Raises
+    ------
+    InputError
+        No method has that name; the message lists those that are.
+    """
+    try:
+        return _METHODS[name]
+    except (KeyError, TypeError):
+        raise unknown("method", name, _METHODS) from None
+
+
+def search_space(name: str) -> dict[str, list[Any]]:
+    """The values that a search tries for each of the method's hyperparameters, as in the study (arXiv 2409.16434).
+
+    >>> search_space("lora")
+    {'rank': [1, 8, 16, 32]}
+    """
+    return {f.name: list(f.metadata["search"]) for f in dataclasses.fields(get(name)) if f.metadata.get("search")}
+
+
+def create(name: str, **hyperparameters: Any) -> Method:
+    """The method `name` with `hyperparameters`, the rest at their defaults.
+
+    Raises
+    ------
+    InputError
+        An unknown method or hyperparameter, or a value of the wrong type or out of bounds.
+    """
+    cls = get(name)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for given in hyperparameters:
+        if given not in fields:
+            raise unknown(f"hyperparameter of {name}", given, fields)
+    return cls(**{key: _checked(name, fields[key], value) for key, value in hyperparameters.items()})

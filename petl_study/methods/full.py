@@ -1,0 +1,17 @@
+"""Full fine-tuning: every parameter of the backbone is trained.
+
+Trains all of them (ViT-B/16: 85,798,656). Starts at the pre-trained function; merging has nothing to fold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from petl_study.methods._base import Method, register
+
+
+@register("full", paper="the customary baseline; Kornblith et al., arXiv 1805.08974")
+@dataclass(frozen=True)
+class Full(Method):
+    def tunes(self, parameter: str) -> bool:
+        return True

@@ -1,0 +1,104 @@
+"""The search of one method on one task: ask Optuna, have trials trained, tell, select, then the final runs.
+
+Nothing is trained here. `search` is a generator that yields batches of trials and is sent their records, so the same
+search runs in one process or on many machines. Restarted with the same records it asks the same trials again: that,
+with the records on disk, is all there is to resuming.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import optuna
+
+from petl_study.spec import MethodSpec, StudySpec
+from petl_study.store import Record
+from petl_study.trials import Trial
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Batches = Generator[list[Trial], list[Record], None]
+
+
+def search(study: StudySpec, task: str, method: MethodSpec) -> Batches:
+    """Yield the trials of `method` on `task` and then the final run for every seed; be sent the records of each batch.
+
+    The sampler sees validation accuracy only. Where every trial failed there is nothing to select, and no final run.
+    """
+    space = study.space(method)
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.CategoricalDistribution(values) for name, values in space.items()
+    }
+    sampler = optuna.create_study(direction="maximize", sampler=_sampler(study))
+    if study.search.sampler == "grid":
+        for point in grid(space, study.trials(method), study.search.seed):
+            sampler.enqueue_trial(point)
+    # TPE learns from each result before it asks again; the others have nothing to wait for.
+    together = 1 if study.search.sampler == "tpe" else study.trials(method)
+    records: list[Record] = []
+    for _ in range(0, study.trials(method), together):
+        asked = [sampler.ask(distributions) for _ in range(together)]
+        answers = yield [_trial(study, task, method, a.params, seed=study.search.seed, fit="train") for a in asked]
+        for question, record in zip(asked, answers, strict=True):
+            if record.failed:
+                sampler.tell(question, state=optuna.trial.TrialState.FAIL)
+            else:
+                sampler.tell(question, record.header["results"]["val"]["accuracy"])
+        records += answers
+    if (best := select(records)) is None:
+        return
+    chosen = {
+        "trial": best.key,
+        "path": "/".join(best.path.parts[-4:]),  # within the study, wherever that is moved to
+        "val_accuracy": best.header["results"]["val"]["accuracy"],
+        "trials": len(records),
+        "failed": sum(record.failed for record in records),
+    }
+    point = {**best.spec["hyperparameters"], "lr": best.spec["lr"], "weight_decay": best.spec["weight_decay"]}
+    yield [_trial(study, task, method, point, seed=seed, fit="trainval", selected=chosen) for seed in study.seeds]
+
+
+def select(records: list[Record]) -> Record | None:
+    """The trial with the highest validation accuracy; of equals that with the lowest validation loss, then the first.
+
+    On 200 images ties are common, and breaking them by position would favour whatever the grid lists first.
+    """
+    finished = [record for record in records if not record.failed]
+    results = [record.header["results"]["val"] for record in finished]
+    order = sorted(range(len(finished)), key=lambda i: (-results[i]["accuracy"], results[i]["loss"], i))
+    return finished[order[0]] if order else None
+
+
+def grid(space: dict[str, list[Any]], points: int, seed: int) -> list[dict[str, Any]]:
+    """`points` different points of the grid: all of them in order, or a random subset where there are more.
+
+    Every seed draws another subset; the same seed always the same.
+    """
+    every = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+    if points >= len(every):
+        return every
+    return [every[i] for i in np.random.default_rng(seed).permutation(len(every))[:points]]
+
+
+def _sampler(study: StudySpec) -> optuna.samplers.BaseSampler:
+    if study.search.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=study.search.seed)
+    return optuna.samplers.RandomSampler(seed=study.search.seed)  # for a grid the points are in the queue already
+
+
+def _trial(study: StudySpec, task: str, method: MethodSpec, point: dict[str, Any], **role: Any) -> Trial:
+    return Trial(
+        task=task,
+        backbone=study.backbone,
+        method=method.name,
+        hyperparameters={name: value for name, value in point.items() if name in method.space},
+        lr=point["lr"],
+        weight_decay=point["weight_decay"],
+        head=study.head_of(task),
+        protocol=study.protocol,
+        study=study.name,
+        **role,
+    )

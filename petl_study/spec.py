@@ -1,0 +1,233 @@
+"""The study file: what is compared, and how. Read from YAML, validated whole before anything runs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from petl_study import backbones, methods, tasks
+from petl_study.errors import InputError, unknown
+from petl_study.protocols import Protocol
+
+HeadKind = Literal["new", "zero_shot"]
+Values = list[Any]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Search(_Strict):
+    """How each method is searched on each task: which points, how many, in what order."""
+
+    sampler: Literal["grid", "random", "tpe"] = "grid"
+    trials: int | None = Field(default=None, ge=1)  # None: every point of the grid
+    lr: list[float] = Field(default=[1e-3, 1e-2], min_length=1)
+    weight_decay: list[float] = Field(default=[1e-4, 1e-3], min_length=1)
+    seed: int = Field(default=0, ge=0)  # of the sampler, and of initialisation and data order in the search's trials
+
+    @field_validator("lr", "weight_decay")
+    @classmethod
+    def _positive(cls, values: list[float]) -> list[float]:
+        if wrong := [v for v in values if not (math.isfinite(v) and v >= 0)]:
+            raise ValueError(f"must be finite and not negative, got {wrong}")
+        return values
+
+    @model_validator(mode="after")
+    def _budget(self) -> Search:
+        if self.sampler != "grid" and self.trials is None:
+            raise ValueError(
+                f"sampler {self.sampler!r} needs a number of trials, such as `trials: 20`; only a grid has an end"
+            )
+        return self
+
+
+class MethodSpec(_Strict):
+    """A method and the values that are searched for each of its hyperparameters."""
+
+    name: str
+    space: dict[str, Values] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_entry(cls, entry: Any) -> Any:
+        """``lora``, or ``lora: {rank: 8}``, or ``lora: {rank: [1, 8]}``."""
+        if isinstance(entry, dict) and set(entry) == {"name", "space"}:
+            return entry
+        if isinstance(entry, str):
+            entry = {entry: {}}
+        if not isinstance(entry, dict) or len(entry) != 1:
+            raise ValueError(
+                f"a method is a name, or one name with hyperparameters such as `lora: {{rank: [1, 8]}}`; got {entry!r}"
+            )
+        [(name, given)] = entry.items()
+        default = methods.search_space(name)
+        if not isinstance(given, dict | None):
+            raise ValueError(f"the hyperparameters of {name} are a mapping such as `{{rank: [1, 8]}}`; got {given!r}")
+        space = {key: value if isinstance(value, list) else [value] for key, value in (given or {}).items()}
+        for key, values in space.items():
+            if not values:
+                raise ValueError(f"{name}: {key} has an empty list of values")
+            for value in values:
+                methods.create(name, **{key: value})  # refuses unknown names and wrong values
+        return {"name": name, "space": {**default, **space}}
+
+
+class StudySpec(_Strict):
+    """A study: every method is searched, then trained for every seed, on every task."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    backbone: str
+    tasks: list[str] = Field(min_length=1)
+    methods: list[MethodSpec] = Field(min_length=1)
+    protocol: Protocol
+    search: Search = Search()
+    seeds: list[int] = Field(default=[0], min_length=1)
+    head: HeadKind | dict[str, HeadKind] = "new"  # of every task, or task by task (the rest: new)
+
+    @field_validator("backbone")
+    @classmethod
+    def _known_backbone(cls, name: str) -> str:
+        backbones.info(name)
+        return name
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, names: list[str]) -> list[str]:
+        for name in names:
+            tasks.info(name)
+        return _distinct(names, "task")
+
+    @field_validator("methods")
+    @classmethod
+    def _distinct_methods(cls, given: list[MethodSpec]) -> list[MethodSpec]:
+        _distinct([method.name for method in given], "method")
+        return given
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, seeds: list[int]) -> list[int]:
+        if wrong := [seed for seed in seeds if seed < 0]:
+            raise ValueError(f"seeds are whole numbers from 0, got {wrong}")
+        return _distinct(seeds, "seed")
+
+    @model_validator(mode="after")
+    def _heads_exist(self) -> StudySpec:
+        for task in self.head if isinstance(self.head, dict) else ():
+            if task not in self.tasks:
+                raise unknown("task", task, self.tasks, where="head")
+        for task in self.tasks:
+            if self.head_of(task) == "zero_shot":
+                backbones.require_classes(self.backbone, tasks.info(task).classes, task)
+        return self
+
+    def head_of(self, task: str) -> HeadKind:
+        """How the classifier of `task` starts: at random, or at the backbone's own rows for the task's classes."""
+        return self.head.get(task, "new") if isinstance(self.head, dict) else self.head
+
+    def space(self, method: MethodSpec) -> dict[str, Values]:
+        """What is searched for `method`: its own hyperparameters, the learning rate and the weight decay."""
+        return {**method.space, "lr": self.search.lr, "weight_decay": self.search.weight_decay}
+
+    def trials(self, method: MethodSpec) -> int:
+        """Number of search trials of `method` on one task."""
+        points = math.prod(len(values) for values in self.space(method).values())
+        if self.search.trials is None:
+            return points
+        return min(points, self.search.trials) if self.search.sampler == "grid" else self.search.trials
+
+    @property
+    def cells(self) -> list[tuple[str, MethodSpec]]:
+        """Every task with every method, task by task, so that what a task needs is loaded once."""
+        return list(itertools.product(self.tasks, self.methods))
+
+
+def load(study: str | Path) -> StudySpec:
+    """Read a study file.
+
+    Parameters
+    ----------
+    study : str or Path
+        The name of a study that ships with the package (``quickstart``), or the path of a YAML file.
+
+    Raises
+    ------
+    InputError
+        No such study, no valid YAML, or a key or value that is not allowed: the message names file, place and remedy.
+    """
+    shipped = {
+        Path(f.name).stem: f for f in resources.files("petl_study.studies").iterdir() if f.name.endswith(".yaml")
+    }
+    if str(study) in shipped:
+        text, origin = shipped[str(study)].read_text("utf-8"), f"{study} (shipped)"
+    elif Path(study).is_file():
+        text, origin = _text(Path(study)), str(study)
+    else:
+        raise unknown("study", str(study), shipped, where="no such file, and among the shipped studies")
+    try:
+        content = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{origin} is not valid YAML: {error}") from None
+    return resolve(content, origin)
+
+
+def resolve(content: Any, origin: str = "study") -> StudySpec:
+    """The study that `content`, a mapping as in a study file, describes; `origin` names it in errors."""
+    if not isinstance(content, Mapping):
+        raise InputError(
+            f"{origin}: a study file is a mapping with the keys {', '.join(StudySpec.model_fields)}; got {content!r}."
+        )
+    try:
+        return StudySpec.model_validate(dict(content))
+    except ValidationError as error:
+        raise InputError("\n".join(f"{origin}: {_explain(e)}" for e in error.errors())) from None
+
+
+# --------------------------------------------------------------------------------------------------------------- parts
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which ``1e-3`` is a number: YAML 1.1, which PyYAML reads, wants ``1.0e-3`` and makes text of it."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text: {error}.") from None
+
+
+def _distinct(values: list[Any], kind: str) -> list[Any]:
+    if twice := sorted({value for value in values if values.count(value) > 1}):
+        raise ValueError(f"{kind} {twice[0]!r} is listed twice")
+    return values
+
+
+_MODELS: dict[str, type[BaseModel]] = {"search": Search, "protocol": Protocol}
+
+
+def _explain(error: Any) -> str:
+    """One line for one of Pydantic's errors: where, what, what is allowed."""
+    *above, last = error["loc"] or ("",)
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        model = _MODELS.get(str(above[0]) if above else "", StudySpec)
+        return str(unknown("key", last, model.model_fields, where=".".join(map(str, above)) or "top level"))
+    if error["type"] == "missing":
+        return f"{place}: this key is missing; the study file must give it."
+    if error["type"] in ("value_error", "assertion_error"):
+        return f"{place}: {error['ctx']['error']}".removeprefix(": ")
+    return f"{place}: {error['msg']}, got {error['input']!r} ({type(error['input']).__name__})."

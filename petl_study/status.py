@@ -1,0 +1,62 @@
+"""How far a stored study is: a table of tasks and methods, and what failed with its reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from petl_study.spec import StudySpec
+from petl_study.store import KINDS, Record, Study
+
+
+def show(path: Path) -> int:
+    """Print the state of the study at `path`; 0 when it is complete, 1 when something is missing or failed."""
+    study = Study.open(path)
+    spec = StudySpec.model_validate(study.spec)
+    records = [record for kind in KINDS[:2] for record in study.records(kind)]
+    finished, failed = (Counter(map(_cell, records_of)) for records_of in _partition(records))
+    console = Console()
+    table = Table(title=f"{spec.name}: trials + runs finished of planned", box=None, title_justify="left")
+    table.add_column("task")
+    for method in spec.methods:
+        table.add_column(method.name, justify="right")
+    planned_in_all = 0
+    for task in spec.tasks:
+        row = [Text(task)]
+        for method in spec.methods:
+            trials = (finished[task, method.name, "trial"], spec.trials(method), failed[task, method.name, "trial"])
+            runs = (finished[task, method.name, "run"], len(spec.seeds), failed[task, method.name, "run"])
+            row.append(Text(f"{_part(*trials)} + {_part(*runs)}", style=_style(trials, runs)))
+            planned_in_all += trials[1] + runs[1]
+        table.add_row(*row)
+    console.print(table)
+    for record in records:
+        if record.failed:
+            console.print(
+                f"failed: {'/'.join(record.path.parts[-4:])}: {record.header['error']['message']}", markup=False
+            )
+    done = sum(finished.values())
+    console.print(f"{done} of {planned_in_all} finished, {sum(failed.values())} failed.")
+    return 0 if done == planned_in_all else 1
+
+
+def _cell(record: Record) -> tuple[str, str, str]:
+    return record.spec["task"], record.spec["method"], record.header["kind"]
+
+
+def _partition(records: list[Record]) -> tuple[list[Record], list[Record]]:
+    return [r for r in records if not r.failed], [r for r in records if r.failed]
+
+
+def _part(finished: int, planned: int, failed: int) -> str:
+    return f"{finished}/{planned}" + (f" ({failed} failed)" if failed else "")
+
+
+def _style(*parts: tuple[int, int, int]) -> str:
+    if any(failed for _, _, failed in parts):
+        return "red"
+    return "green" if all(finished == planned for finished, planned, _ in parts) else "yellow"

@@ -1,0 +1,225 @@
+"""What holds for every method, from the registry."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from petl_study import methods
+from petl_study.errors import InputError
+
+METHODS = methods.list_methods()
+STARTS_ELSEWHERE = {"ssf"}  # all others begin as the pre-trained function
+
+# (width, depth) -> numbers tuned in the backbone beside the classifier, from each method's docstring
+COUNTS = {
+    "linear": lambda d, L, model: 0,
+    "full": lambda d, L, model: (
+        sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in model.head.parameters())
+    ),
+    "bitfit": lambda d, L, model: (11 * L + 2) * d,
+    "lora": lambda d, L, model: 4 * 8 * d * L,
+    "ssf": lambda d, L, model: (22 * L + 4) * d,
+}
+# arXiv 2409.16434, its records; the numbers exclude the classifier
+PUBLISHED = [
+    ("linear", {}, 0),
+    ("bitfit", {}, 102_912),
+    ("lora", {"rank": 8}, 294_912),
+    ("lora", {"rank": 32}, 1_179_648),
+    ("ssf", {}, 205_824),
+]
+
+
+def tune(model: nn.Module, std: float = 0.1) -> None:
+    """Random tuning: a merge or scale that does nothing would pass at the zero start."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in methods.trainable_parameters(model, classifier=True).values():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=std)
+
+
+def test_every_method_is_covered_here():
+    assert set(COUNTS) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_docstring_gives_source_and_class_is_named(name):
+    module = inspect.getdoc(inspect.getmodule(methods.get(name)))
+    assert len(module.splitlines()) >= 3
+    assert "arXiv" in methods.get(name).paper
+    assert methods.create(name).name == name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_start_is_the_pretrained_function_or_near_it(name, small_vit, images):
+    pretrained = small_vit(images)
+    methods.create(name).apply(small_vit)
+    difference = (small_vit(images) - pretrained).abs().max()
+    if name in STARTS_ELSEWHERE:
+        assert 1e-4 < difference < 0.5
+    else:
+        assert difference == 0
+
+
+@pytest.mark.parametrize(("width", "depth"), [(24, 2), (48, 3), (96, 6)])
+@pytest.mark.parametrize("name", METHODS)
+def test_count_is_the_docstrings_closed_form(name, width, depth):
+    model = timm.models.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=width, depth=depth, num_heads=2, num_classes=5, weight_init="skip"
+    )
+    expected = COUNTS[name](width, depth, model)
+    methods.create(name).apply(model)
+    assert sum(p.numel() for p in methods.trainable_parameters(model).values()) == expected
+    both = methods.trainable_parameters(model, classifier=True)
+    assert sum(p.numel() for p in both.values()) == expected + 5 * width + 5
+
+
+@pytest.mark.parametrize(("name", "hyperparameters", "count"), PUBLISHED)
+def test_count_on_vit_b16_is_the_published_one(name, hyperparameters, count):
+    with torch.device("meta"):
+        model = timm.create_model("vit_base_patch16_224", num_classes=0, weight_init="skip")
+        methods.create(name, **hyperparameters).apply(model)
+    assert sum(p.numel() for p in methods.trainable_parameters(model).values()) == count
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_changes_the_listed_tensors_and_no_others(name, small_vit, images):
+    methods.create(name).apply(small_vit)
+    listed = methods.trainable_parameters(small_vit, classifier=True)
+    if name == "lora":  # at B = 0 the gradient of A is zero
+        tune(small_vit)
+    before = {n: p.detach().clone() for n, p in small_vit.named_parameters()}
+    optimizer = torch.optim.SGD(listed.values(), lr=1.0)
+    F.cross_entropy(small_vit(images), torch.arange(4)).backward()
+    optimizer.step()
+    changed = {n for n, p in small_vit.named_parameters() if not torch.equal(p, before[n])}
+    assert changed == set(listed)
+    assert {n for n, p in small_vit.named_parameters() if p.grad is not None} == set(listed)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_merging_gives_the_plain_model_with_the_tuned_logits(name, small_vit, images):
+    keys, modules = list(small_vit.state_dict()), [type(m) for m in small_vit.modules()]
+    pretrained = small_vit(images)
+    methods.create(name).apply(small_vit)
+    tune(small_vit)
+    tuned = small_vit(images)
+    assert (tuned - pretrained).abs().max() > 0.05
+    methods.merge(small_vit)
+    assert_close(small_vit(images), tuned, atol=1e-4, rtol=0)
+    assert list(small_vit.state_dict()) == keys
+    assert [type(m) for m in small_vit.modules()] == modules
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_scale_goes_from_the_pretrained_model_to_the_tuned_one_and_back(name, small_vit, images):
+    plain = copy.deepcopy(small_vit)
+    methods.create(name).apply(small_vit)
+    tune(small_vit)
+    tuned = small_vit(images)
+    methods.scale(small_vit, 0)
+    assert torch.equal(small_vit(images), plain(images))
+    methods.scale(small_vit, 0.3)
+    assert not torch.allclose(small_vit(images), tuned, atol=1e-2)
+    methods.scale(small_vit, 1)
+    assert torch.equal(small_vit(images), tuned)
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.7])
+@pytest.mark.parametrize("name", METHODS)
+def test_any_alpha_is_the_line_between_the_folded_weights(name, alpha, small_vit, images):
+    start = {n: t.clone() for n, t in small_vit.state_dict().items()}
+    methods.create(name).apply(small_vit)
+    tune(small_vit)
+    folded = methods.merge(copy.deepcopy(small_vit)).state_dict()
+    line = {n: torch.lerp(start[n], folded[n], alpha) for n in start}
+    methods.scale(small_vit, alpha)
+    scaled = small_vit(images)
+    methods.merge(small_vit)
+    for n, tensor in small_vit.state_dict().items():
+        assert_close(tensor, line[n], atol=1e-6, rtol=1e-5)
+    assert_close(small_vit(images), scaled, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_state_restores_the_logits_bit_for_bit(name, small_vit, images):
+    other = copy.deepcopy(small_vit)
+    methods.create(name).apply(small_vit)
+    tune(small_vit)
+    kept = methods.state_dict(small_vit)
+    assert kept.keys() == methods.trainable_parameters(small_vit, classifier=True).keys()
+    methods.create(name).apply(other)
+    methods.load_state_dict(other, kept)
+    assert torch.equal(other(images), small_vit(images))
+    methods.scale(small_vit, 0)
+    assert all(torch.equal(kept[n], t) for n, t in methods.state_dict(small_vit).items())  # wherever the model stands
+
+
+def test_another_methods_tensors_are_refused_by_name(small_vit):
+    other = copy.deepcopy(small_vit)
+    methods.create("lora").apply(small_vit)
+    methods.create("ssf").apply(other)
+    with pytest.raises(InputError, match=r"blocks\.0\.attn\.proj\.scale: model absent, file \(48,\)"):
+        methods.load_state_dict(small_vit, methods.state_dict(other))
+
+
+def test_a_second_method_is_refused(small_vit):
+    methods.create("lora").apply(small_vit)
+    with pytest.raises(InputError, match="carries method 'lora' already"):
+        methods.create("ssf").apply(small_vit)
+
+
+def test_a_plain_model_has_no_method(small_vit):
+    with pytest.raises(InputError, match="no method was applied"):
+        methods.trainable_parameters(small_vit)
+
+
+def test_a_missing_bias_makes_ssf_unmergeable_and_changes_nothing(images):
+    model = timm.models.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=48, depth=1, num_heads=2, num_classes=3, qkv_bias=False
+    ).eval()
+    methods.create("ssf").apply(model)
+    before = model(images)
+    with pytest.raises(methods.NotMergeable, match=r"ssf cannot be merged at blocks\.0\.attn\.qkv: there is no bias"):
+        methods.merge(model)
+    assert torch.equal(model(images), before)
+
+
+def test_unknown_names_and_wrong_values_are_explained():
+    with pytest.raises(ValueError, match=r"unknown method 'lorra'; known: .*lora.*Did you mean 'lora'\?"):
+        methods.create("lorra")
+    with pytest.raises(ValueError, match=r"unknown hyperparameter of lora 'r'; known: dropout, rank"):
+        methods.create("lora", r=8)
+    with pytest.raises(ValueError, match=r"lora: rank must be a whole number of at least 1, got 0"):
+        methods.create("lora", rank=0)
+    with pytest.raises(ValueError, match=r"rank must be a whole number of at least 1, got True"):
+        methods.create("lora", rank=True)
+    with pytest.raises(ValueError, match=r"rank must be .* got 'eight'"):
+        methods.create("lora", rank="eight")
+
+
+def test_search_spaces_are_the_studys():
+    assert methods.search_space("lora") == {"rank": [1, 8, 16, 32]}
+    assert methods.search_space("ssf") == {}
+
+
+def test_a_family_without_sites_is_refused():
+    with pytest.raises(InputError, match=r"no sites are known in a ResNet; families that are: VisionTransformer"):
+        methods.create("lora").apply(timm.create_model("resnet10t", num_classes=3))
+
+
+def test_block_one_is_not_block_eleven():
+    from petl_study.methods._sites import sites
+
+    model = timm.models.VisionTransformer(
+        img_size=16, patch_size=8, embed_dim=24, depth=12, num_heads=2, num_classes=3, weight_init="skip"
+    )
+    assert [site.path for site in sites(model, "attn.qkv")] == [f"blocks.{i}.attn.qkv" for i in range(12)]
