@@ -1,4 +1,4 @@
-"""A task that trains in a blink: three colours, some of them hard to tell. As a script: the command line with that task."""
+"""A task that trains in a blink: which of three colours. As a script: the command line with that task known."""
 
 from __future__ import annotations
 

@@ -1,0 +1,246 @@
+"""Whole studies on the toy task: resuming, killing, engines, failures."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+import yaml
+
+from petl_study import engines, runner, spec, training
+from petl_study.errors import DamagedRecord, InputError
+from petl_study.store import KINDS, Record, Study
+
+STUDY = {"tasks": ["toy"], "seeds": [0]}
+
+
+class Silent:
+    def __init__(self) -> None:
+        self.trained: list[str] = []
+        self.empty: list[str] = []
+
+    def started(self, trial) -> None:
+        self.trained.append(trial.describe())
+
+    def finished(self, trial, record, stored_before) -> None:
+        pass
+
+    def without_result(self, task, method, trials) -> None:
+        self.empty.append(method)
+
+
+def run(path: Path, engine: str = "serial", **changes: object) -> tuple[runner.Outcome, Silent]:
+    listener = Silent()
+    with engines.create(engine, workers=2, threads=1, device="cpu") as running:
+        return runner.run(spec.resolve(toy.study(**changes)), path, running, listener), listener
+
+
+def records(path: Path) -> dict[str, Record]:
+    return {r.key: r for kind in KINDS for r in Study(path).records(kind)}
+
+
+def assert_same_results(one: Path, other: Path) -> None:
+    """The same records with the same numbers in them, bit for bit, times and memory aside."""
+    a, b = records(one), records(other)
+    assert a.keys() == b.keys()
+    for key, record in a.items():
+        for field in ("status", "spec", "results", "parameters", "curve", "selected"):
+            assert record.header.get(field) == b[key].header.get(field)
+        for name in record.sets:
+            np.testing.assert_array_equal(record.logits(name), b[key].logits(name))
+            for x, y in zip(record.examples(name), b[key].examples(name), strict=True):
+                np.testing.assert_array_equal(x, y)
+        if record.header["kind"] == "run":
+            for name, tensor in record.tensors().items():
+                np.testing.assert_array_equal(tensor, b[key].tensors()[name])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("finished") / "study"
+    outcome, _ = run(path)
+    assert outcome == runner.Outcome(trained=8, stored_before=0, failed=0)
+    return path
+
+
+def test_a_run_holds_what_the_design_promises(finished):
+    runs = list(Study(finished).records("run"))
+    assert len(runs) == 4  # two methods, two seeds
+    for record in runs:
+        assert record.sets == ["test", "contrast:1", "contrast:2", "val"]
+        assert record.logits("test").shape == (48, 3)
+        np.testing.assert_array_equal(record.examples("test")[0], record.examples("contrast:1")[0])
+        assert record.spec["protocol"]["name"] == "blink"
+        assert len(record.spec["data"]) == len(record.spec["weights"]) == 64
+        assert [row["epoch"] for row in record.header["curve"]] == [1, 2]
+        assert record.header["cost"]["fit_seconds"] > 0
+        assert 1e7 < record.header["cost"]["peak_memory_bytes"] < 3e9
+        tensors = record.tensors()
+        assert sum(t.size for t in tensors.values()) == sum(
+            record.header["parameters"][part] for part in ("tuned", "classifier")
+        )
+
+
+def test_val_logits_of_a_run_are_its_selected_trials(finished):
+    trials = {r.key: r for r in Study(finished).records("trial")}
+    for record in Study(finished).records("run"):
+        best = trials[record.header["selected"]["trial"]]
+        np.testing.assert_array_equal(record.logits("val"), best.logits("val"))
+        same_cell = [t for t in trials.values() if t.spec["method"] == record.spec["method"]]
+        highest = max(t.header["results"]["val"]["accuracy"] for t in same_cell)
+        assert best.header["results"]["val"]["accuracy"] == highest
+
+
+def test_seeds_differ_and_are_recorded(finished):
+    a, b = (r for r in Study(finished).records("run") if r.spec["method"] == "lora")
+    assert {a.spec["seeds"]["init"], b.spec["seeds"]["init"]} == {0, 1}
+    assert not np.array_equal(a.logits("test"), b.logits("test"))
+
+
+def test_the_same_study_twice_is_the_same_bit_for_bit(finished, tmp_path):
+    run(tmp_path / "again")
+    assert_same_results(finished, tmp_path / "again")
+
+
+def test_a_finished_study_is_not_trained_again(finished):
+    outcome, listener = run(finished)
+    assert outcome == runner.Outcome(trained=0, stored_before=8, failed=0)
+    assert listener.trained == []
+
+
+def test_a_study_can_be_moved_and_goes_on_there(finished, tmp_path):
+    subprocess.run(["cp", "-r", finished, tmp_path / "moved"], check=True)
+    lost = next(Study(tmp_path / "moved").records("run")).path
+    subprocess.run(["rm", "-r", lost], check=True)
+    outcome, _ = run(tmp_path / "moved")
+    assert (outcome.trained, outcome.stored_before) == (1, 7)
+    assert_same_results(finished, tmp_path / "moved")
+
+
+def test_a_damaged_record_stops_the_study_and_removing_it_mends_it(finished, tmp_path):
+    subprocess.run(["cp", "-r", finished, tmp_path / "hurt"], check=True)
+    hurt = next(Study(tmp_path / "hurt").records("trial")).path
+    (hurt / "record.json").write_text("{")
+    with pytest.raises(DamagedRecord, match=f"{hurt}/record.json is damaged"):
+        run(tmp_path / "hurt")
+    subprocess.run(["rm", "-r", hurt], check=True)
+    run(tmp_path / "hurt")
+    assert_same_results(finished, tmp_path / "hurt")
+
+
+def test_a_diverging_trial_is_recorded_and_the_study_goes_on(tmp_path, monkeypatch):
+    fit = training.fit
+
+    def sometimes(*args, lr, **kwargs):
+        if lr > 1e-3:
+            raise training.Diverged("the training loss became nan in epoch 1 of 2")
+        return fit(*args, lr=lr, **kwargs)
+
+    monkeypatch.setattr(training, "fit", sometimes)
+    outcome, _ = run(tmp_path / "s", methods=["linear"], seeds=[0])
+    assert (outcome.trained, outcome.failed) == (3, 1)
+    [failed] = [r for r in Study(tmp_path / "s").records("trial") if r.failed]
+    assert failed.header["error"] == {"kind": "Diverged", "message": "the training loss became nan in epoch 1 of 2"}
+    [final] = Study(tmp_path / "s").records("run")
+    assert (final.spec["lr"], final.header["selected"]["failed"]) == (1e-3, 1)
+    assert run(tmp_path / "s", methods=["linear"], seeds=[0])[0].stored_before == 3
+
+
+def test_a_rate_that_blows_up_really_ends_as_a_failure(tmp_path):
+    search = {"lr": [1e30], "weight_decay": [0.0]}
+    outcome, listener = run(tmp_path / "s", methods=["full"], search=search)
+    assert (outcome.trained, outcome.failed) == (1, 1)
+    assert listener.empty == ["full"]
+    [failed] = Study(tmp_path / "s").records("trial")
+    assert "became nan" in failed.header["error"]["message"]
+
+
+def test_two_drivers_do_not_share_a_study(finished):
+    with runner._alone(Study(finished)), pytest.raises(InputError, match="is being run by another process"):
+        run(finished)
+
+
+def command(path: Path, study: Path, engine: str) -> list[str]:
+    options = ["--out", str(path), "--engine", engine, "--workers", "2"]
+    return [sys.executable, toy.__file__, "run", str(study), *options]
+
+
+@pytest.fixture
+def study_file(tmp_path) -> Path:
+    file = tmp_path / "toys.yaml"
+    file.write_text(yaml.safe_dump(toy.study()))
+    return file
+
+
+def test_processes_equal_the_serial_engine_bit_for_bit(finished, tmp_path, study_file):
+    done = subprocess.run(command(tmp_path / "s", study_file, "processes"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_same_results(finished, tmp_path / "s")
+
+
+@pytest.mark.parametrize("engine", ["serial", "processes"])
+def test_killed_and_run_again_it_equals_the_uninterrupted_study(engine, finished, tmp_path, study_file):
+    """SIGKILL at random moments; whatever was finished is never trained again."""
+    chance = random.Random(3)
+    path, kept = tmp_path / "s", {}
+    for _ in range(2):
+        driver = subprocess.Popen(
+            command(path, study_file, engine), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        before = len(list(path.rglob("record.json")))
+        while len(list(path.rglob("record.json"))) <= before and driver.poll() is None:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.3))
+        driver.kill()
+        driver.wait()
+        now = {file: file.stat().st_mtime_ns for file in path.rglob("record.json") if ".writing-" not in str(file)}
+        assert kept.items() <= now.items()
+        kept = now
+    done = subprocess.run(command(path, study_file, engine), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {f: f.stat().st_mtime_ns for f in kept} == kept
+    assert not list(path.rglob(".writing-*"))
+    assert_same_results(finished, path)
+
+
+def test_workers_end_with_a_killed_driver(tmp_path, study_file):
+    driver = subprocess.Popen(command(tmp_path / "s", study_file, "processes"), stdout=subprocess.DEVNULL)
+    while not list((tmp_path / "s").rglob("record.json")):
+        assert driver.poll() is None
+        time.sleep(0.02)
+    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
+    assert len(children) >= 2
+    driver.kill()
+    driver.wait()
+    deadline = time.monotonic() + 10
+    while (alive := [pid for pid in children if _running(pid)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive == []
+
+
+def _running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_an_interrupt_stops_cleanly_and_says_what_is_kept(tmp_path, study_file):
+    driver = subprocess.Popen(
+        command(tmp_path / "s", study_file, "processes"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list((tmp_path / "s").rglob("record.json")):
+        assert driver.poll() is None
+        time.sleep(0.02)
+    os.kill(driver.pid, 2)
+    _, errors = driver.communicate(timeout=20)
+    assert driver.returncode == 130
+    assert "interrupted. What is stored is kept" in errors
+    assert "Traceback" not in errors

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+import toy
+import yaml
+
+from petl_study import spec
+from petl_study.errors import InputError
+
+
+def refused(match: str, **changes: object) -> None:
+    with pytest.raises(InputError, match=match):
+        spec.resolve(toy.study(**changes), "my.yaml")
+
+
+def test_a_method_brings_its_search_space_and_the_file_may_narrow_it():
+    study = spec.resolve(toy.study(methods=["lora", "ssf"]))
+    assert study.space(study.methods[0]) == {"rank": [1, 8, 16, 32], "lr": [1e-3, 1e-2], "weight_decay": [1e-4]}
+    narrowed = spec.resolve(toy.study(methods=[{"lora": {"rank": 8, "dropout": [0.0, 0.1]}}]))
+    assert narrowed.methods[0].space == {"rank": [8], "dropout": [0.0, 0.1]}
+
+
+def test_trials_are_the_grid_or_the_budget():
+    whole = spec.resolve(toy.study(search={}))
+    assert [whole.trials(m) for m in whole.methods] == [4, 8]
+    capped = spec.resolve(toy.study(search={"trials": 6}))
+    assert [capped.trials(m) for m in capped.methods] == [4, 6]
+    free = spec.resolve(toy.study(search={"trials": 6, "sampler": "tpe"}))
+    assert [free.trials(m) for m in free.methods] == [6, 6]
+
+
+def test_a_resolved_study_resolves_to_itself():
+    study = spec.resolve(toy.study())
+    assert spec.resolve(study.model_dump()) == study
+
+
+def test_the_shipped_quickstart_is_valid():
+    study = spec.load("quickstart")
+    assert len(study.tasks) == 6
+    assert [m.name for m in study.methods] == ["linear", "full", "bitfit", "lora", "ssf"]
+    assert all(study.trials(m) >= 3 for m in study.methods)
+    assert (study.head_of("digits"), study.head_of("count")) == ("zero_shot", "new")
+
+
+def test_a_changed_protocol_does_not_pass_under_the_old_name():
+    assert spec.resolve(toy.study(protocol="embedded")).protocol.name == "embedded"
+    assert spec.resolve(toy.study(protocol={"base": "embedded", "epochs": 3})).protocol.name == "embedded*"
+    assert spec.resolve(toy.study(protocol={"base": "embedded", "epochs": 40})).protocol.name == "embedded"
+
+
+def test_numbers_may_be_written_as_people_write_them(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(yaml.safe_dump(toy.study()).replace("0.001", "1e-3"))
+    assert "1e-3" in file.read_text()
+    assert spec.load(file).search.lr == [1e-3, 1e-2]
+
+
+def test_unknown_names_say_what_is_known():
+    refused(r"my\.yaml: tasks: unknown task 'toyy'; known: .*toy.*Did you mean 'toy'\?", tasks=["toyy"])
+    refused(r"methods\.0: unknown method 'lorra'; .*Did you mean 'lora'", methods=["lorra"])
+    refused(r"unknown hyperparameter of lora 'r'; known: dropout, rank", methods=[{"lora": {"r": 8}}])
+    refused(r"backbone: unknown backbone 'vit'; known: micro_vit", backbone="vit")
+    refused(r"unknown protocol 'embeded'; known: embedded", protocol="embeded")
+    refused(r"top level: unknown key 'taks'; known: .*tasks.*Did you mean 'tasks'", taks=["toy"])
+    refused(r"search: unknown key 'trails'; known: .*Did you mean 'trials'", search={"trails": 3})
+    refused(r"head: unknown task 'digits'; known: toy", head={"digits": "zero_shot"})
+
+
+def test_wrong_values_say_where_and_what_was_given():
+    refused(r"search\.trials: .*got '3' \(str\)", search={"trials": "3"})
+    refused(r"seeds\.0: .*got 0\.5 \(float\)", seeds=[0.5])
+    refused(r"seeds: seeds are whole numbers from 0, got \[-1\]", seeds=[-1])
+    refused(r"lora: rank must be a whole number of at least 1, got 'x'", methods=[{"lora": {"rank": ["x"]}}])
+    refused(r"methods\.0: a method is a name, or one name", methods=[3])
+    refused(r"methods: method 'lora' is listed twice", methods=["lora", "lora"])
+    refused(r"search\.lr: must be finite and not negative, got \[-1\.0\]", search={"lr": [-1.0]})
+    refused(r"search: sampler 'tpe' needs a number of trials", search={"sampler": "tpe"})
+    refused(r"protocol\.epochs: .*greater than or equal to 1, got 0", protocol={"base": "embedded", "epochs": 0})
+    refused(r"tasks: .*at least 1 item", tasks=[])
+    refused(
+        r"task 'toy' cannot start from micro_vit's own classifier .* no rows for red, green, blue", head="zero_shot"
+    )
+
+
+def test_every_mistake_is_told_at_once():
+    with pytest.raises(InputError) as caught:
+        spec.resolve(toy.study(seeds=[-1], tasks=["nope"]), "my.yaml")
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_missing_keys_missing_files_and_broken_files(tmp_path):
+    content = toy.study()
+    del content["tasks"]
+    with pytest.raises(InputError, match="tasks: this key is missing"):
+        spec.resolve(content)
+    with pytest.raises(InputError, match=r"no such file, and among the shipped studies: unknown study 'quikstart'"):
+        spec.load("quikstart")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: [unclosed")
+    with pytest.raises(InputError, match="is not valid YAML"):
+        spec.load(broken)
+    broken.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read as text"):
+        spec.load(broken)
+    broken.write_text("- a list")
+    with pytest.raises(InputError, match="a study file is a mapping with the keys name, backbone"):
+        spec.load(broken)
+
+
+def test_yaml_cannot_make_objects(tmp_path):
+    file = tmp_path / "evil.yaml"
+    file.write_text("name: !!python/object/apply:os.system ['true']")
+    with pytest.raises(InputError, match="is not valid YAML"):
+        spec.load(file)
