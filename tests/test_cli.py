@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-import toy
 import yaml
 
+import toy
 from petl_study import cli
 
 

@@ -41,7 +41,8 @@ def test_it_prints_members_accuracies_and_gains_and_stores_the_ensemble(study, c
     scores = preds.logits.mean(axis=0)
     combined = (scores.argmax(axis=1) == preds.labels).mean()
     assert re.search(rf"ensemble\s.*{100 * combined:.2f}", out)
-    assert re.search(rf"test\s+{100 * combined:.2f}\s+{100 * (combined - preds.accuracy.max()):+.2f} \[", out)
+    gain = re.escape(f"{100 * (combined - preds.accuracy.max()):+.2f}")
+    assert re.search(rf"test\s+{100 * combined:.2f}\s+{gain} \[", out)
     assert all(f"{kind}:{severity}" in out for kind in KINDS for severity in SEVERITIES)
     assert str(study / "ensembles" / "digits") in out
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import toy
 import yaml
 
+import toy
 from petl_study import engines, runner, spec, training
 from petl_study.errors import DamagedRecord, InputError
 from petl_study.store import KINDS, Record, Study

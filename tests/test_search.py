@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import toy
 
+import toy
 from petl_study import spec
 from petl_study.search import grid, search, select
 from petl_study.store import Record
@@ -79,7 +79,7 @@ def test_the_same_answers_bring_the_same_questions(sampler):
 
 
 def test_failed_trials_are_counted_and_passed_over():
-    trials, finals = drive(lambda t: None if t.lr == 1e-2 else 0.4, search={})
+    _, finals = drive(lambda t: None if t.lr == 1e-2 else 0.4, search={})
     assert finals[0].lr == 1e-3
     assert finals[0].selected["failed"] == 4
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-import toy
 import yaml
 
+import toy
 from petl_study import spec
 from petl_study.errors import InputError
 

@@ -139,7 +139,7 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(InputError, match=r"exists and is no study .* Choose a new or empty directory"):
         Study.create(tmp_path, {"name": "s"})
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
-    with pytest.raises(InputError, match="is no study: it has no study.json"):
+    with pytest.raises(InputError, match=r"is no study: it has no study\.json"):
         Study.open(tmp_path)
 
 

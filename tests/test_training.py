@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-import toy
 from torch import nn
 
+import toy
 from petl_study import training
 from petl_study.protocols import Protocol
 from petl_study.training import Diverged, Normalisation

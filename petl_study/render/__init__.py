@@ -1,0 +1,1 @@
+"""Drawing that is the same bit for bit on every machine: what the pre-training source and the rendered tasks share."""
