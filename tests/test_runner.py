@@ -185,12 +185,15 @@ def test_processes_equal_the_serial_engine_bit_for_bit(finished, tmp_path, study
     assert_same_results(finished, tmp_path / "s")
 
 
-@pytest.mark.parametrize("engine", ["serial", "processes"])
-def test_killed_and_run_again_it_equals_the_uninterrupted_study(engine, finished, tmp_path, study_file):
+FIVE_TIMES = [pytest.param(engine, 5, marks=pytest.mark.slow) for engine in ("serial", "processes")]
+
+
+@pytest.mark.parametrize(("engine", "kills"), [("serial", 1), *FIVE_TIMES])
+def test_killed_and_run_again_it_equals_the_uninterrupted_study(engine, kills, finished, tmp_path, study_file):
     """SIGKILL at random moments; whatever was finished is never trained again."""
-    chance = random.Random(3)
+    chance = random.Random(kills)
     path, kept = tmp_path / "s", {}
-    for _ in range(2):
+    for _ in range(kills):
         driver = subprocess.Popen(
             command(path, study_file, engine), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from petl_study.errors import NotMergeable
+
 
 class Wrapper(nn.Module):
     """Takes the place of `base` at its site and computes what `base` computes plus what the method adds.
@@ -23,7 +25,7 @@ class Wrapper(nn.Module):
 
     def fold(self) -> nn.Module:
         """`base`, changed in place so that it computes what this wrapper computes at its present `alpha`."""
-        raise NotImplementedError
+        raise NotMergeable(self.unfoldable())
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha:g}"
