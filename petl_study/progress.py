@@ -10,6 +10,7 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -122,7 +123,8 @@ class Display(Progress):
             now.add_row(Text("now", style="cyan"), Text(text), Text(_span(self.clock() - since), style="dim"))
         for task, (accuracy, method) in self.best.items():
             now.add_row(Text("best", style="green"), Text(task), Text(f"{method}, {accuracy:.1%} on validation"))
-        return Group(Text(self.summary()), ProgressBar(total=self.total, completed=self.done, width=60), now)
+        bar = Padding(ProgressBar(total=self.total, completed=self.done, width=60), (0, 0, 1, 0))
+        return Group(Text(self.summary()), bar, now)
 
 
 def create(study: StudySpec, console: Console, capacity: int) -> Progress:

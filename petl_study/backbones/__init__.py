@@ -64,7 +64,7 @@ def create(name: str, classes: int, *, drop_path: float = 0.0) -> nn.Module:
     """
     info(name)
     model = micro.load(classes, drop_path_rate=drop_path)
-    head: nn.Linear = model.get_classifier()  # type: ignore[operator]
+    head = model.get_classifier()
     nn.init.trunc_normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     return model

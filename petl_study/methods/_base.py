@@ -20,7 +20,7 @@ Data = Iterable[tuple[Tensor, Tensor]]  # images (B, 3, H, W) as the model takes
 
 @dataclass(frozen=True)
 class Method:
-    """Base of all methods. A subclass says what it tunes (`tunes`), what it adds (`inject`), or both."""
+    """Base of all methods. A subclass says what it tunes (`tunes` or `own`), what it adds (`inject`), or both."""
 
     name: ClassVar[str]
     paper: ClassVar[str]
@@ -28,6 +28,10 @@ class Method:
     def tunes(self, parameter: str) -> bool:
         """Whether the backbone's own parameter of this name is trained as it is."""
         return False
+
+    def own(self, model: nn.Module) -> set[str]:
+        """Names of the backbone's own parameters that are trained as they are: those that `tunes` says."""
+        return {name for name, _ in model.named_parameters() if self.tunes(name)}
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         """Wrap the modules at the method's sites, in place."""
@@ -55,7 +59,8 @@ class Method:
         _state.require_plain(model)
         plain = dict(model.named_parameters())
         classifier = _state.classifier_names(model)
-        tuned = [name for name in plain if name not in classifier and self.tunes(name)]
+        own = self.own(model)
+        tuned = [name for name in plain if name in own and name not in classifier]
         for parameter in plain.values():
             parameter.requires_grad_(False)
         self.inject(model, data)

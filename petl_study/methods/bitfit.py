@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from petl_study.methods._base import Method, register
+from petl_study.methods._names import is_bias
 
 
 @register("bitfit", paper="Ben Zaken et al., arXiv 2106.10199")
 @dataclass(frozen=True)
 class BitFit(Method):
     def tunes(self, parameter: str) -> bool:
-        # The end of the name: Swin's `relative_position_bias_table` is no bias term, BEiT's `q_bias` is one.
-        return parameter.endswith("bias")
+        return is_bias(parameter)

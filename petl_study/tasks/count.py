@@ -1,8 +1,8 @@
 """Counting: how many solid objects, one to eight, lie in a scene of mixed shapes, sizes and colours.
 
 Drawn from a seed by this file. Every object is filled and has a rim, and none touches another; the clutter that does
-not count is thin lines, single dots and a mottled ground. Sizes vary from scene to scene, so the covered area says
-little.
+not count is thin lines, single dots and a mottled ground. Sizes vary, so the covered area does not give the number
+away.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def draw(label: int, dice: Dice) -> Image:
     ground = random_colour(dice, 0.1, 0.9)
     image = fill(SIZE, ground) + dice.uniform(0.01, 0.06) * smooth_noise(dice, SIZE, 2.5)[..., None]
     image = clutter(image, ground, dice)
-    scale = dice.uniform(0.8, 1.2)
+    scale = dice.uniform(0.9, 1.15)
     for x, y, radius in positions(label + 1, scale, dice):
         image = place_object(image, ground, (x, y), radius, dice)
     image = blur(illuminate(image, dice, 0.3), dice.uniform(0.2, 0.5))
@@ -72,7 +72,7 @@ def positions(n: int, scale: float, dice: Dice) -> list[tuple[float, float, floa
 
     An object that finds no room in 60 tries shrinks by a tenth and tries again; the largest are placed first.
     """
-    radii = sorted((scale * dice.uniform(2.8, 5.0) for _ in range(n)), reverse=True)
+    radii = sorted((scale * dice.uniform(3.2, 4.8) for _ in range(n)), reverse=True)
     placed: list[tuple[float, float, float]] = []
     for radius in radii:
         while True:
@@ -95,7 +95,7 @@ def place_object(image: Image, ground: Colour, centre: tuple[float, float], radi
     x, y = pixel_centres(SIZE)
     u, v = shapes.place(x, y, centre, radius, dice.uniform(0, 2 * np.pi))
     distance = dice.choice(OUTLINES)(u, v) * radius
-    inside = contrasting_colour(dice, ground, 0.25)
+    inside = contrasting_colour(dice, ground, 0.32)
     rim = inside * 0.55 if dice.chance(0.5) else inside + 0.45 * (1.0 - inside)
     image = over(image, rim, coverage(distance))
     return over(image, inside, coverage(distance - 0.9))
@@ -104,7 +104,7 @@ def place_object(image: Image, ground: Colour, centre: tuple[float, float], radi
 def clutter(image: Image, ground: Colour, dice: Dice) -> Image:
     """What does not count: thin lines and single dots."""
     x, y = pixel_centres(SIZE)
-    for _ in range(dice.integer(0, 3)):
+    for _ in range(dice.integer(0, 2)):
         (ax, ay, bx, by) = (float(c) for c in dice.uniforms(4, -20, 20))
         line = shapes.segment(x, y, (ax, ay), (bx, by)) + dice.uniform(0.3, 0.6)
         image = over(image, contrasting_colour(dice, ground, 0.1), 0.8 * coverage(line))

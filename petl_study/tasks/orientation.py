@@ -1,7 +1,7 @@
-"""Orientation: which way the pointed end of an object looks, in twelve directions 30 degrees apart.
+"""Orientation: which way the pointed end of an object looks, in eight directions 45 degrees apart.
 
 Drawn from a seed by this file. One of seven pointed shapes, anywhere, in any size and colour, among blunt things that
-have no direction. Angles run anticlockwise from the right; each lies within 10 degrees of its class's, so classes do
+have no direction. Angles run anticlockwise from the right; each lies within 15 degrees of its class's, so classes do
 not touch.
 """
 
@@ -32,14 +32,14 @@ from petl_study.tasks._registry import register
 from petl_study.tasks._rendered import render_splits
 
 SIZE = 32
-STEP = 30  # degrees between classes
-SPREAD = 10  # degrees an object may be off its class's direction
+STEP = 45  # degrees between classes
+SPREAD = 15  # degrees an object may be off its class's direction
 
 INFO = TaskInfo(
     name="orientation",
     group="structured",
     classes=tuple(f"{angle} degrees" for angle in range(0, 360, STEP)),
-    summary="which of twelve ways the pointed end of a rendered object looks",
+    summary="which of eight ways the pointed end of a rendered object looks",
 )
 
 Outline = Callable[[Field, Field], Field]
@@ -81,13 +81,13 @@ OUTLINES: tuple[Outline, ...] = (arrow, thin_arrow, dart, chevron, wedge, drop, 
 
 
 def draw(label: int, dice: Dice) -> Image:
-    """A scene whose object points at `label` times 30 degrees, give or take ten."""
+    """A scene whose object points at `label` times 45 degrees, give or take 15."""
     ground = random_colour(dice, 0.1, 0.9)
     image = fill(SIZE, ground) + dice.uniform(0.01, 0.07) * smooth_noise(dice, SIZE, 2.5)[..., None]
     x, y = pixel_centres(SIZE)
     for _ in range(dice.integer(1, 5)):
         image = over(image, contrasting_colour(dice, ground, 0.1), 0.8 * coverage(blunt(x, y, dice)))
-    radius = dice.uniform(6.5, 11.0)
+    radius = dice.uniform(7.5, 12.0)
     cx, cy = (float(c) for c in dice.uniforms(2, -1.0, 1.0) * (SIZE / 2 - 0.95 * radius))
     angle = np.deg2rad(STEP * label + dice.uniform(-SPREAD, SPREAD))
     u, v = shapes.place(x, y, (cx, cy), radius, float(angle))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from petl_study import methods
 
+Tensors = dict[str, torch.Tensor]
 GOLDEN = Path(__file__).parent / "golden"
 SSF_SITES = {
     "1": "norm1",
@@ -24,23 +26,96 @@ SSF_SITES = {
 }
 
 
-def ours_for_ssf(name: str) -> str:
-    """``blocks.0.attn.ssf_scale_qkv`` is our ``blocks.0.attn.qkv.scale``."""
-    what, site = re.search(r"ssf_(scale|shift)_?(\w*)$", name).groups()
-    if name.startswith("ssf_"):
-        return f"norm.{what}"
-    if name.startswith("patch_embed"):
-        return f"patch_embed.proj.{what}"
-    return f"{re.match(r'blocks.[0-9]+', name)[0]}.{SSF_SITES[site]}.{what}"
+def renamed(*rules: tuple[str, str]) -> Callable[[Tensors], Tensors]:
+    """The reference's tensors under our names, by regular expressions."""
+
+    def rename(tensors: Tensors) -> Tensors:
+        for pattern, replacement in rules:
+            tensors = {re.sub(pattern, replacement, name): tensor for name, tensor in tensors.items()}
+        return tensors
+
+    return rename
 
 
+def fact_tt(tensors: Tensors) -> Tensors:
+    """q, k and v have cores of their own there; here they are one, stacked."""
+    tensors = renamed((r".*FacTu.weight", BASES + "into"), (r".*FacTv.weight", BASES + "out"))(tensors)
+    for i in range(3):
+        core = f"blocks.0.attn.fact.per_block_para.{i}"
+        parts = [tensors.pop(f"{core}.attn.{k}.weight") for k in range(4)]
+        tensors[f"blocks.{i}.attn.qkv.own"] = torch.cat(parts[:3])
+        tensors[f"blocks.{i}.attn.proj.own"] = parts[3]
+        tensors[f"blocks.{i}.mlp.fc1.own"] = tensors.pop(f"{core}.mlp.0.weight")
+        tensors[f"blocks.{i}.mlp.fc2.own"] = tensors.pop(f"{core}.mlp.1.weight")
+    return tensors
+
+
+def rlrr(tensors: Tensors) -> Tensors:
+    """q, k and v are layers of their own there; here they are one, stacked."""
+    tensors = renamed(
+        (r"transformer.embeddings.ssf_(\w+)_patch", r"patch_embed.proj.\1"),
+        (r"transformer.encoder.ssf_(\w+)_enc_norm", r"norm.\1"),
+        (r"transformer.encoder.layer.", "blocks."),
+        (r"ssf_(\w+)_attn_norm", r"norm1.\1"),
+        (r"ssf_(\w+)_ffn_norm", r"norm2.\1"),
+        (r"ffn\.", "mlp."),
+        (r"attn.out\.", "attn.proj."),
+        (r"scale_line", "left"),
+        (r"scale_col", "right"),
+        (r"shift_bias", "shift"),
+    )(tensors)
+    tensors = {name: t if name.endswith("right") else t.flatten() for name, t in tensors.items()}
+    for i in range(3):
+        for what in ("left", "right", "shift"):
+            parts = [tensors.pop(f"blocks.{i}.attn.{part}.{what}") for part in ("query", "key", "value")]
+            tensors[f"blocks.{i}.attn.qkv.{what}"] = torch.cat(parts)
+    return tensors
+
+
+def repadapter(tensors: Tensors) -> Tensors:
+    tensors = renamed(
+        ("ft_attn_module", "attn.qkv"),
+        ("ft_mlp_module", "mlp.fc1"),
+        ("conv_A.weight", "down"),
+        ("conv_A.bias", "down_bias"),
+        ("conv_B.weight", "up"),
+        ("conv_B.bias", "up_bias"),
+    )(tensors)
+    return {name: t.squeeze(-1) if t.ndim == 3 else t for name, t in tensors.items()}
+
+
+BASES = "blocks.0.attn.qkv.bases."
+adapters = renamed(("ft_attn_module", "attn.adapter"), ("ft_mlp_module", "mlp.adapter"), ("_proj", ""))
+ssf = renamed(
+    (r"^ssf_(\w+)$", r"norm.\1"),
+    (r"patch_embed.ssf_(\w+)_1", r"patch_embed.proj.\1"),
+    (r"attn.ssf_(\w+)_qkv", r"attn.qkv.\1"),
+    (r"attn.ssf_(\w+)_linear", r"attn.proj.\1"),
+    (r"mlp.ssf_(\w+)_hidden", r"mlp.fc1.\1"),
+    (r"mlp.ssf_(\w+)_out", r"mlp.fc2.\1"),
+    (r"ssf_(\w+)_([12])", r"norm\2.\1"),
+)
 CASES = {
-    "bitfit": ({}, lambda name: name),
-    "lora": (
-        {"rank": 4},
-        lambda n: n.replace("lora.lora_a.weight", "qkv.down").replace("lora.lora_b.weight", "qkv.up"),
+    "adaptformer": ({"bottleneck": 6, "scale": 0.1}, adapters),
+    "bitfit": ({}, renamed()),
+    "difffit": ({}, renamed(("difffit_gamma1", "attn.proj.gamma"), ("difffit_gamma2", "mlp.fc2.gamma"))),
+    "fact_tk": (
+        {"rank": 5, "scale": 0.5},
+        renamed(
+            (r".*FacTu.weight", BASES + "into"),
+            (r".*FacTv.weight", BASES + "out"),
+            (r".*FacTc", BASES + "centre"),
+            (r".*FacTp", BASES + "mix"),
+        ),
     ),
-    "ssf": ({}, ours_for_ssf),
+    "fact_tt": ({"rank": 5, "scale": 0.5}, fact_tt),
+    "houlsby_adapter": ({"bottleneck": 6, "scale": 0.1}, adapters),
+    "layernorm": ({}, renamed()),
+    "lora": ({"rank": 4}, renamed(("lora.lora_a.weight", "qkv.down"), ("lora.lora_b.weight", "qkv.up"))),
+    "pfeiffer_adapter": ({"bottleneck": 6, "scale": 0.1}, adapters),
+    "repadapter": ({"bottleneck": 6, "groups": 2, "scale": 0.5}, repadapter),
+    "rlrr": ({}, rlrr),
+    "ssf": ({}, ssf),
 }
 
 
@@ -70,15 +145,14 @@ def test_logits_and_gradients_equal_the_references(method, dtype, logits_atol, g
     vit = vit.to(getattr(torch, dtype))
     methods.create(method, **hyperparameters).apply(vit)
     parameters = methods.trainable_parameters(vit)
-    for name, value in golden.items():
-        if name.startswith("param/"):
-            parameters[ours(name.removeprefix("param/"))].data.copy_(value)
+    for name, value in ours({name[6:]: t for name, t in golden.items() if name.startswith("param/")}).items():
+        parameters[name].data.copy_(value)
 
     logits = vit(base["input"].to(getattr(torch, dtype)))
     F.cross_entropy(logits, base["labels"]).backward()
 
     torch.testing.assert_close(logits, golden["logits"].to(logits.dtype), atol=logits_atol, rtol=0)
-    gradients = {ours(name.removeprefix("grad/")): g for name, g in golden.items() if name.startswith("grad/")}
+    gradients = ours({name[5:]: g for name, g in golden.items() if name.startswith("grad/")})
     assert gradients.keys() == parameters.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(parameters[name].grad, gradient.to(logits.dtype), atol=gradients_atol, rtol=0)

@@ -1,0 +1,73 @@
+"""Modules in which a small network stands behind, before or beside a module of the backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from petl_study.errors import unknown
+from petl_study.methods._wrapper import Wrapper
+
+INITS = ("xavier", "xavier_zero", "kaiming_zero", "released")  # the up-projection's zero makes the start exact
+
+
+class Bottleneck(nn.Module):
+    """The common adapter: up(relu(down(x))), x (..., d), down (r, d) with bias (r,), up (d, r) with bias (d,)."""
+
+    def __init__(self, beside: nn.Module, bottleneck: int, init: str, dropout: float) -> None:
+        """An adapter as wide as what `beside` ends with, on its device and in its precision."""
+        super().__init__()
+        end = output_layer(beside)
+        self.down = nn.Linear(end.out_features, bottleneck).to(end.weight)
+        self.up = nn.Linear(bottleneck, end.out_features).to(end.weight)
+        self.dropout = nn.Dropout(dropout)
+        if init not in INITS:
+            raise unknown("init", init, INITS)
+        for layer in (self.down, self.up):
+            nn.init.zeros_(layer.bias)
+        if init == "released":  # the backbone's initialiser ran over the study's adapters, whatever they had been given
+            for layer in (self.down, self.up):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+            return
+        if init == "kaiming_zero":
+            nn.init.kaiming_uniform_(self.down.weight, a=5**0.5)
+        else:
+            nn.init.xavier_uniform_(self.down.weight)
+        if init == "xavier":
+            nn.init.xavier_uniform_(self.up.weight)
+        else:
+            nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.dropout(F.relu(self.down(x))))
+
+
+class _Adapted(Wrapper):
+    def __init__(self, base: nn.Module, adapter: nn.Module, scale: float) -> None:
+        super().__init__(base)
+        self.adapter, self.scale = adapter, scale
+
+    def unfoldable(self) -> str | None:
+        return "its adapter is not linear in the module's input"
+
+
+class Behind(_Adapted):
+    """y + s adapter(y), y = base(x): the adapter reads what the module says."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        y = self.base(x, *args, **kwargs)
+        return y + self.alpha * self.scale * self.adapter(y)
+
+
+class Beside(_Adapted):
+    """base(x) + s adapter(x): the adapter reads what the module reads."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self.base(x, *args, **kwargs) + self.alpha * self.scale * self.adapter(x)
+
+
+def output_layer(module: nn.Module) -> nn.Linear:
+    """The linear layer that an attention or MLP ends with: its width is the block's."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]

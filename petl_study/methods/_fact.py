@@ -1,0 +1,58 @@
+"""What both FacT methods share: linear layers whose updates are made of factors that all layers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from petl_study.methods._wrapper import Wrapper
+
+
+class Bases(nn.Module):
+    """The two factors that every layer of every block shares: U (r, d) into the core's space, V (d, r) out of it."""
+
+    def __init__(self, like: Tensor, width: int, rank: int) -> None:
+        super().__init__()
+        self.into = nn.Parameter(nn.init.xavier_uniform_(like.new_empty(rank, width)))
+        self.out = nn.Parameter(like.new_zeros(width, rank))  # zero, so the untrained model is the pre-trained one
+
+
+class Factored(Wrapper):
+    """A linear layer (n d) -> (m d) with the update s (I_m x V) K (I_n x U), K = `core()` of shape (m r, n r).
+
+    Wide inputs and outputs are chunks of the width d, each through the same U or V.
+    """
+
+    base: nn.Linear
+
+    def __init__(self, base: nn.Module, bases: Bases, scale: float, dropout: float) -> None:
+        super().__init__(base)
+        self.bases, self.scale, self.dropout = bases, scale, nn.Dropout(dropout)
+
+    def core(self) -> Tensor:
+        """K (m r, n r)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., n d) -> (..., m d)
+        rank, width = self.bases.into.shape
+        inner = F.linear(x.unflatten(-1, (-1, width)), self.bases.into).flatten(-2)  # (..., n r)
+        inner = self.dropout(F.linear(inner, self.alpha * self.scale * self.core()))  # (..., m r)
+        return self.base(x) + F.linear(inner.unflatten(-1, (-1, rank)), self.bases.out).flatten(-2)
+
+    def unfoldable(self) -> str | None:
+        return None
+
+    @torch.no_grad()
+    def fold(self) -> nn.Module:
+        rank, width = self.bases.into.shape
+        m, n = self.base.out_features // width, self.base.in_features // width
+        core = (self.alpha * self.scale * self.core()).view(m, rank, n, rank)
+        change = torch.einsum("op,mpnq,qi->moni", self.bases.out, core, self.bases.into)
+        self.base.weight += change.reshape(self.base.weight.shape)
+        return self.base
+
+
+Factory = Callable[[nn.Module], Factored]

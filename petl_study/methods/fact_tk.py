@@ -1,0 +1,70 @@
+"""FacT-TK: all weight updates of all blocks as one Tucker-decomposed tensor (Jie & Deng, arXiv 2212.03145).
+
+    W_k' = W_k + a s V (sum_e C[:, :, e] P[e, k])^T U       W_k (d, d), the k-th of the 12 L matrices
+
+a is 1 for the tuned model, 0 for the pre-trained one; s is the hyperparameter `scale`. q, k, v, the attention's
+projection, and fc1 and fc2 in four matrices each are a block's 12. C (r, r, r), P (r, 12 L), U (r, d) and V (d, r) are
+shared by all. fc1 and fc2 take their cores as published: the four (r, r) slices side by side in the order of the
+innermost axis, which mixes them, so a chunk of fc1's output is not one column of P. V is zero, so the untrained model
+is the pre-trained one; the others are Xavier-uniform. Trains 2 r d + r^3 + 12 L r numbers (ViT-B/16, r = 32: 86,528).
+Folds into W. Dropout lies before V.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from petl_study.methods._base import Data, Method, fixed, register, searched
+from petl_study.methods._fact import Bases, Factored
+from petl_study.methods._sites import sites
+
+# Which of a block's 12 columns of P make the core of which layer.
+COLUMNS = {"attn.qkv": slice(0, 3), "attn.proj": slice(3, 4), "mlp.fc1": slice(4, 8), "mlp.fc2": slice(8, 12)}
+
+
+@register("fact_tk", paper="Jie & Deng, AAAI 2023, arXiv 2212.03145")
+@dataclass(frozen=True)
+class FacTTK(Method):
+    rank: int = searched(32, 16, 32, 64, at_least=1)
+    scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
+    dropout: float = fixed(0.0, at_least=0.0)
+
+    def inject(self, model: nn.Module, data: Data | None) -> None:
+        projections = sites(model, "attn.proj")
+        weight: Tensor = projections[0].module.weight  # type: ignore[assignment]
+        tucker = Tucker(weight, len(weight), self.rank, matrices=12 * len(projections))
+        for layer in COLUMNS:
+            for block, site in enumerate(sites(model, layer)):
+                core = SharedCore(site.module, tucker, self.scale, self.dropout, layer, block)
+                setattr(site.parent, site.name, core)
+
+
+class Tucker(Bases):
+    """U and V, and the core C (r, r, r) and P (r, 12 L) that mixes its slices."""
+
+    def __init__(self, like: Tensor, width: int, rank: int, matrices: int) -> None:
+        super().__init__(like, width, rank)
+        self.centre = nn.Parameter(nn.init.xavier_uniform_(like.new_empty(rank, rank, rank)))
+        self.mix = nn.Parameter(nn.init.xavier_uniform_(like.new_empty(rank, matrices)))
+
+
+class SharedCore(Factored):
+    """The core is made of the shared tensors, with the layer's own columns of P."""
+
+    bases: Tucker
+
+    def __init__(self, base: nn.Module, tucker: Tucker, scale: float, dropout: float, layer: str, block: int) -> None:
+        super().__init__(base, tucker, scale, dropout)
+        columns = COLUMNS[layer]
+        self.columns = slice(12 * block + columns.start, 12 * block + columns.stop)
+        self.layer = layer
+
+    def core(self) -> Tensor:
+        slices = self.bases.centre @ self.bases.mix[:, self.columns]  # (r, r, m): [a, b, k]
+        if self.layer == "mlp.fc1":
+            return slices.flatten(1).T  # (4 r, r)
+        if self.layer == "mlp.fc2":
+            return slices.flatten(1)  # (r, 4 r)
+        return slices.permute(2, 1, 0).flatten(0, 1)  # (m r, r), part k the transpose of slice k
