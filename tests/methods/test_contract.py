@@ -17,15 +17,26 @@ from petl_study.errors import InputError
 
 METHODS = methods.list_methods()
 # Largest difference of a logit from the pre-trained model's at the start; all others begin as that function.
-STARTS_WITHIN = {"houlsby_adapter": 0.1, "rlrr": 10.0, "ssf": 0.5}
+STARTS_WITHIN = {"houlsby_adapter": 0.1, "rlrr": 10.0, "sct": 0.5, "ssf": 0.5, "vpt_deep": 1.0, "vpt_shallow": 1.0}
 # At a zero factor the gradient of what it multiplies is zero.
-STARTS_AT_A_SADDLE = {"adaptformer", "fact_tk", "fact_tt", "lora", "pfeiffer_adapter", "repadapter"}
-UNMERGEABLE = {"adaptformer", "houlsby_adapter", "pfeiffer_adapter"}
-MERGEABLE = sorted(set(METHODS) - UNMERGEABLE)
+STARTS_AT_A_SADDLE = {"adaptformer", "convpass", "fact_tk", "fact_tt", "lora", "pfeiffer_adapter", "repadapter"}
+UNMERGEABLE = {
+    "adaptformer": "its adapter is not linear",
+    "convpass": "its adapter is not linear",
+    "houlsby_adapter": "its adapter is not linear",
+    "pfeiffer_adapter": "its adapter is not linear",
+    "sct": "the residual stream between attention and norm2 has no weights",
+    "vpt_deep": "prompts are tokens",
+    "vpt_shallow": "prompts are tokens",
+}
+# Methods with the hyperparameters with which they can be merged.
+MERGEABLE = [(name, {}) for name in sorted(set(METHODS) - set(UNMERGEABLE))]
+MERGEABLE += [("sct", {"position": "mlp"}), ("sct", {"position": "qkv"})]
 
 # (width, depth) -> numbers tuned in the backbone beside the classifier, from each method's docstring
 COUNTS = {
     "adaptformer": lambda d, L, model: (2 * 16 * d + 16 + d) * L,
+    "convpass": lambda d, L, model: 2 * (2 * 8 * d + d + 8 + 9 * 8**2 + 8) * L,
     "difffit": lambda d, L, model: (15 * L + 3) * d,
     "fact_tk": lambda d, L, model: 2 * 32 * d + 32**3 + 12 * L * 32,
     "fact_tt": lambda d, L, model: 2 * 16 * d + 12 * L * 16**2,
@@ -35,6 +46,7 @@ COUNTS = {
     "pfeiffer_adapter": lambda d, L, model: (2 * 8 * d + 8 + d) * L,
     "repadapter": lambda d, L, model: 2 * (8 * d + 8 + 8 * d // 2 + d) * L,
     "rlrr": lambda d, L, model: (31 * L + 4) * d,
+    "sct": lambda d, L, model: ((d // 8) ** 2 + d // 8) * L,
     "selective": lambda d, L, model: (4 * d * d + 4 * d) * L,
     "full": lambda d, L, model: (
         sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in model.head.parameters())
@@ -42,6 +54,8 @@ COUNTS = {
     "bitfit": lambda d, L, model: (11 * L + 2) * d,
     "lora": lambda d, L, model: 4 * 8 * d * L,
     "ssf": lambda d, L, model: (22 * L + 4) * d,
+    "vpt_deep": lambda d, L, model: 10 * d * L,
+    "vpt_shallow": lambda d, L, model: 10 * d,
 }
 # arXiv 2409.16434, its records; the numbers exclude the classifier
 PUBLISHED = [
@@ -49,6 +63,8 @@ PUBLISHED = [
     ("adaptformer", {"bottleneck": 16}, 304_320),
     ("adaptformer", {"bottleneck": 32}, 599_424),
     ("bitfit", {}, 102_912),
+    ("convpass", {"bottleneck": 8}, 327_552),
+    ("convpass", {"bottleneck": 16}, 664_320),
     ("difffit", {}, 140_544),
     ("fact_tk", {"rank": 2}, 3_368),
     ("fact_tk", {"rank": 32}, 86_528),
@@ -66,6 +82,10 @@ PUBLISHED = [
     ("lora", {"rank": 8}, 294_912),
     ("lora", {"rank": 32}, 1_179_648),
     ("ssf", {}, 205_824),
+    ("vpt_deep", {"prompts": 10}, 92_160),
+    ("vpt_deep", {"prompts": 50}, 460_800),
+    ("vpt_shallow", {"prompts": 5}, 3_840),
+    ("vpt_shallow", {"prompts": 100}, 76_800),
 ]
 
 
@@ -75,6 +95,13 @@ def tune(model: nn.Module, std: float = 0.1) -> None:
     with torch.no_grad():
         for parameter in methods.trainable_parameters(model, classifier=True).values():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=std)
+
+
+def carry(model: nn.Module, name: str, **hyperparameters: object) -> nn.Module:
+    """`model` with the method; the task that some methods look at first is four images of noise."""
+    size = model.patch_embed.img_size
+    noise = torch.randn(4, 3, *size, generator=torch.Generator().manual_seed(3))
+    return methods.create(name, **hyperparameters).apply(model, [(noise, torch.arange(4))])
 
 
 def test_every_method_is_covered_here():
@@ -92,7 +119,7 @@ def test_docstring_gives_source_and_class_is_named(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_start_is_the_pretrained_function_or_near_it(name, small_vit, images):
     pretrained = small_vit(images)
-    methods.create(name).apply(small_vit)
+    carry(small_vit, name)
     difference = (small_vit(images) - pretrained).abs().max().item()
     if name in STARTS_WITHIN:
         assert 1e-4 < difference < STARTS_WITHIN[name]
@@ -107,7 +134,7 @@ def test_count_is_the_docstrings_closed_form(name, width, depth):
         img_size=32, patch_size=8, embed_dim=width, depth=depth, num_heads=2, num_classes=5, weight_init="skip"
     )
     expected = COUNTS[name](width, depth, model)
-    methods.create(name).apply(model)
+    carry(model, name)
     assert sum(p.numel() for p in methods.trainable_parameters(model).values()) == expected
     both = methods.trainable_parameters(model, classifier=True)
     assert sum(p.numel() for p in both.values()) == expected + 5 * width + 5
@@ -123,7 +150,7 @@ def test_count_on_vit_b16_is_the_published_one(name, hyperparameters, count):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_changes_the_listed_tensors_and_no_others(name, small_vit, images):
-    methods.create(name).apply(small_vit)
+    carry(small_vit, name)
     listed = methods.trainable_parameters(small_vit, classifier=True)
     if name in STARTS_AT_A_SADDLE:
         tune(small_vit)
@@ -136,11 +163,11 @@ def test_a_step_changes_the_listed_tensors_and_no_others(name, small_vit, images
     assert {n for n, p in small_vit.named_parameters() if p.grad is not None} == set(listed)
 
 
-@pytest.mark.parametrize("name", MERGEABLE)
-def test_merging_gives_the_plain_model_with_the_tuned_logits(name, small_vit, images):
+@pytest.mark.parametrize(("name", "hyperparameters"), MERGEABLE)
+def test_merging_gives_the_plain_model_with_the_tuned_logits(name, hyperparameters, small_vit, images):
     keys, modules = list(small_vit.state_dict()), [type(m) for m in small_vit.modules()]
     pretrained = small_vit(images)
-    methods.create(name).apply(small_vit)
+    carry(small_vit, name, **hyperparameters)
     tune(small_vit)
     tuned = small_vit(images)
     assert (tuned - pretrained).abs().max() > 0.05
@@ -153,7 +180,7 @@ def test_merging_gives_the_plain_model_with_the_tuned_logits(name, small_vit, im
 @pytest.mark.parametrize("name", METHODS)
 def test_scale_goes_from_the_pretrained_model_to_the_tuned_one_and_back(name, small_vit, images):
     plain = copy.deepcopy(small_vit)
-    methods.create(name).apply(small_vit)
+    carry(small_vit, name)
     tune(small_vit)
     tuned = small_vit(images)
     methods.scale(small_vit, 0)
@@ -165,10 +192,10 @@ def test_scale_goes_from_the_pretrained_model_to_the_tuned_one_and_back(name, sm
 
 
 @pytest.mark.parametrize("alpha", [0.25, 0.7])
-@pytest.mark.parametrize("name", MERGEABLE)
-def test_any_alpha_is_the_line_between_the_folded_weights(name, alpha, small_vit, images):
+@pytest.mark.parametrize(("name", "hyperparameters"), MERGEABLE)
+def test_any_alpha_is_the_line_between_the_folded_weights(name, hyperparameters, alpha, small_vit, images):
     start = {n: t.clone() for n, t in small_vit.state_dict().items()}
-    methods.create(name).apply(small_vit)
+    carry(small_vit, name, **hyperparameters)
     tune(small_vit)
     folded = methods.merge(copy.deepcopy(small_vit)).state_dict()
     line = {n: torch.lerp(start[n], folded[n], alpha) for n in start}
@@ -183,11 +210,12 @@ def test_any_alpha_is_the_line_between_the_folded_weights(name, alpha, small_vit
 @pytest.mark.parametrize("name", METHODS)
 def test_state_restores_the_logits_bit_for_bit(name, small_vit, images):
     other = copy.deepcopy(small_vit)
-    methods.create(name).apply(small_vit)
+    carry(small_vit, name)
     tune(small_vit)
     kept = methods.state_dict(small_vit)
-    assert kept.keys() == methods.trainable_parameters(small_vit, classifier=True).keys()
-    methods.create(name).apply(other)
+    buffers = {name for name, _ in small_vit.named_buffers()}  # which channels, for SCT
+    assert kept.keys() - buffers == methods.trainable_parameters(small_vit, classifier=True).keys()
+    carry(other, name)
     methods.load_state_dict(other, kept)
     assert torch.equal(other(images), small_vit(images))
     methods.scale(small_vit, 0)
@@ -196,12 +224,10 @@ def test_state_restores_the_logits_bit_for_bit(name, small_vit, images):
 
 @pytest.mark.parametrize("name", sorted(UNMERGEABLE))
 def test_what_cannot_be_merged_says_why_and_is_left_as_it_was(name, small_vit, images):
-    methods.create(name).apply(small_vit)
+    carry(small_vit, name)
     tune(small_vit)
     tuned = small_vit(images)
-    with pytest.raises(
-        methods.NotMergeable, match=rf"{name} cannot be merged at blocks\.0\.\w+: its adapter is not linear"
-    ):
+    with pytest.raises(methods.NotMergeable, match=rf"{name} cannot be merged at blocks\.0.*: {UNMERGEABLE[name]}"):
         methods.merge(small_vit)
     assert torch.equal(small_vit(images), tuned)
 
@@ -227,13 +253,13 @@ def test_selective_refuses_parts_and_blocks_that_are_not_there(small_vit):
         methods.create("selective", blocks="3").apply(small_vit)
 
 
-@pytest.mark.parametrize("name", ["adaptformer", "houlsby_adapter", "pfeiffer_adapter"])
+@pytest.mark.parametrize("name", ["adaptformer", "convpass", "houlsby_adapter", "pfeiffer_adapter"])
 def test_the_released_initialisation_starts_elsewhere(name, small_vit, images):
     pretrained = small_vit(images)
-    methods.create(name, init="released", scale=1.0).apply(small_vit)
+    carry(small_vit, name, init="released", scale=1.0)
     assert (small_vit(images) - pretrained).abs().max() > 1e-3
-    with pytest.raises(InputError, match="unknown init 'gaussian'; known: kaiming_zero, released, xavier"):
-        methods.create(name, init="gaussian").apply(timm.models.VisionTransformer(img_size=16, depth=1, embed_dim=24))
+    with pytest.raises(InputError, match=r"unknown init 'gaussian'; known: .*released"):
+        carry(timm.models.VisionTransformer(img_size=16, depth=1, embed_dim=24), name, init="gaussian")
 
 
 def test_another_methods_tensors_are_refused_by_name(small_vit):
@@ -296,3 +322,51 @@ def test_block_one_is_not_block_eleven():
         img_size=16, patch_size=8, embed_dim=24, depth=12, num_heads=2, num_classes=3, weight_init="skip"
     )
     assert [site.path for site in sites(model, "attn.qkv")] == [f"blocks.{i}.attn.qkv" for i in range(12)]
+
+
+def test_sct_on_vit_b16_trains_the_published_number():
+    model = timm.create_model("vit_base_patch16_224", img_size=32, num_classes=0, weight_init="skip")
+    carry(model, "sct", channels=96)
+    assert sum(p.numel() for p in methods.trainable_parameters(model).values()) == 111_744  # arXiv 2309.08513
+
+
+def test_sct_needs_the_task_and_channels_that_exist(small_vit):
+    with pytest.raises(InputError, match="sct looks at the task first: give apply the training batches"):
+        methods.create("sct").apply(small_vit)
+    with pytest.raises(InputError, match="data holds no batch"):
+        methods.create("sct").apply(small_vit, [])
+    with pytest.raises(InputError, match="channels=49 is more than the 48 that there are"):
+        carry(small_vit, "sct", channels=49)
+    with pytest.raises(InputError, match="unknown position of sct 'head'; known: attn, mlp, qkv"):
+        methods.create("sct", position="head")
+
+
+@pytest.mark.parametrize("name", ["vpt_shallow", "vpt_deep"])
+def test_prompts_fade_out_towards_the_pretrained_model(name, small_vit, images):
+    plain = copy.deepcopy(small_vit)(images)
+    carry(small_vit, name)
+    distances = []
+    for alpha in (1, 0.5, 0.1, 1e-4):
+        methods.scale(small_vit, alpha)
+        distances.append((small_vit(images) - plain).abs().max().item())
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 1e-3
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("size", [(32, 32), (48, 32)])
+def test_dynamic_and_oblong_images_and_a_batch_of_one(name, size):
+    model = timm.models.VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2, num_classes=3, dynamic_img_size=True
+    ).eval()
+    carry(model, name)
+    tune(model)
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    assert model(image).shape == (1, 3)
+    assert_close(model(image.expand(2, -1, -1, -1))[:1], model(image), atol=1e-5, rtol=1e-5)
+
+
+def test_a_mixer_has_no_place_for_prompts_or_a_grid():
+    mixer = timm.create_model("mixer_s32_224", num_classes=3, img_size=32)
+    with pytest.raises(InputError, match=r"a MlpMixer has none|no sites are known in a MlpMixer"):
+        methods.create("convpass").apply(mixer)

@@ -11,8 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from petl_study import methods
+from petl_study.methods._sites import sites
+from petl_study.methods.sct import importance
 
 Tensors = dict[str, torch.Tensor]
 GOLDEN = Path(__file__).parent / "golden"
@@ -84,6 +87,21 @@ def repadapter(tensors: Tensors) -> Tensors:
     return {name: t.squeeze(-1) if t.ndim == 3 else t for name, t in tensors.items()}
 
 
+def sct(tensors: Tensors) -> Tensors:
+    """Here a block may have several groups of channels; there it is one."""
+    tensors = renamed((r"\.sct_attn.adapt_linear", ""), (r"\.sct_mlp.adapt_linear", ".mlp"))(tensors)
+    return {name: t[None] for name, t in tensors.items()}
+
+
+def vpt_deep(tensors: Tensors) -> Tensors:
+    return {f"blocks.{i}.prompts": prompts for [stacked] in [tensors.values()] for i, prompts in enumerate(stacked)}
+
+
+def vpt_shallow(tensors: Tensors) -> Tensors:
+    [prompts] = tensors.values()
+    return {"blocks.0.prompts": prompts[0]}
+
+
 BASES = "blocks.0.attn.qkv.bases."
 adapters = renamed(("ft_attn_module", "attn.adapter"), ("ft_mlp_module", "mlp.adapter"), ("_proj", ""))
 ssf = renamed(
@@ -98,6 +116,7 @@ ssf = renamed(
 CASES = {
     "adaptformer": ({"bottleneck": 6, "scale": 0.1}, adapters),
     "bitfit": ({}, renamed()),
+    "convpass": ({"bottleneck": 6, "scale": 0.5}, renamed(("_module.adapter_", ".adapter."), (r"\.ft_", "."))),
     "difffit": ({}, renamed(("difffit_gamma1", "attn.proj.gamma"), ("difffit_gamma2", "mlp.fc2.gamma"))),
     "fact_tk": (
         {"rank": 5, "scale": 0.5},
@@ -115,8 +134,18 @@ CASES = {
     "pfeiffer_adapter": ({"bottleneck": 6, "scale": 0.1}, adapters),
     "repadapter": ({"bottleneck": 6, "groups": 2, "scale": 0.5}, repadapter),
     "rlrr": ({}, rlrr),
+    "sct_attn": ({"channels": 6, "position": "attn"}, sct),
+    "sct_mlp": ({"channels": 6, "position": "mlp"}, sct),
     "ssf": ({}, ssf),
+    "vpt_deep": ({"prompts": 5}, vpt_deep),
+    "vpt_shallow": ({"prompts": 5, "keep": False}, vpt_shallow),
+    "vpt_shallow_official": ({"prompts": 5}, vpt_shallow),
 }
+OF = {"sct_attn": "sct", "sct_mlp": "sct", "vpt_shallow_official": "vpt_shallow"}  # files that have another name
+
+
+def salient_modules(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if hasattr(module, "channels")]
 
 
 @pytest.fixture
@@ -143,7 +172,11 @@ def test_logits_and_gradients_equal_the_references(method, dtype, logits_atol, g
     with np.load(GOLDEN / f"{method}.npz") as arrays:
         golden = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     vit = vit.to(getattr(torch, dtype))
-    methods.create(method, **hyperparameters).apply(vit)
+    data = [(base["input"].to(getattr(torch, dtype)), base["labels"])]
+    methods.create(OF.get(method, method), **hyperparameters).apply(vit, data)
+    if "extra/channel_index" in golden:
+        for module, channels in zip(salient_modules(vit), golden["extra/channel_index"], strict=True):
+            module.channels.copy_(channels[None])
     parameters = methods.trainable_parameters(vit)
     for name, value in ours({name[6:]: t for name, t in golden.items() if name.startswith("param/")}).items():
         parameters[name].data.copy_(value)
@@ -156,3 +189,26 @@ def test_logits_and_gradients_equal_the_references(method, dtype, logits_atol, g
     assert gradients.keys() == parameters.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(parameters[name].grad, gradient.to(logits.dtype), atol=gradients_atol, rtol=0)
+
+
+@pytest.mark.parametrize("position", ["attn", "mlp", "qkv"])
+def test_sct_chooses_the_references_channels(position, vit):
+    with np.load(GOLDEN / "sct_selection.npz") as arrays:
+        golden = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name.startswith("e2e")}
+    images, labels = golden["e2e/images"], golden["e2e/labels"]
+    batches = [(images[:3], labels[:3]), (images[3:], labels[3:])]  # the score must not depend on the batching
+    methods.create("sct", channels=6, position=position).apply(vit, batches)
+    chosen = torch.stack([module.channels for module in salient_modules(vit)])  # (L, parts, 6)
+    if position == "qkv":
+        assert torch.equal(chosen[:, 0], golden["e2e/sct_qkv/indices_q"])
+        assert torch.equal(chosen[:, 1] - 2 * 48, golden["e2e/sct_qkv/indices_v"])
+    else:
+        assert torch.equal(chosen[:, 0], golden[f"e2e/sct_{position}/indices"])
+
+
+def test_sct_scores_are_the_references(vit):
+    with np.load(GOLDEN / "sct_selection.npz") as arrays:
+        data = [(torch.from_numpy(arrays["e2e/images"]), torch.from_numpy(arrays["e2e/labels"]))]
+        expected = torch.from_numpy(arrays["e2e/sct_attn/scores"])
+    scores = importance(vit, sites(vit, "block"), "attn", data)
+    torch.testing.assert_close(scores[:, 0], expected, atol=1e-4, rtol=1e-5)
