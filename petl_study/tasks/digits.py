@@ -9,10 +9,14 @@ stratified shuffle from a fixed seed gives 800 / 200 / 797.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from petl_study.errors import InputError
 from petl_study.render.dice import Dice
 from petl_study.tasks._base import Split, TaskInfo
 from petl_study.tasks._registry import register
@@ -29,13 +33,23 @@ INFO = TaskInfo(
 
 @register(INFO)
 def splits() -> tuple[Split, Split, Split]:
-    from sklearn.datasets import load_digits  # here, as importing it takes a second that listing tasks need not wait
-
-    scans, labels = load_digits(return_X_y=True)
-    images = np.stack([_enlarge(scan) for scan in scans.reshape(-1, 8, 8)])
+    scans, labels = read_scans()
+    images = np.stack([_enlarge(scan) for scan in scans])
     ids = np.array([f"digits/{k:04d}" for k in range(len(labels))])  # the scan's place in scikit-learn's file
-    everything = Split(images, labels.astype(np.int64), ids).take(stratified_order(labels, Dice("digits", "splits")))
+    everything = Split(images, labels, ids).take(stratified_order(labels, Dice("digits", "splits")))
     return everything.take(slice(0, 800)), everything.take(slice(800, 1000)), everything.take(slice(1000, None))
+
+
+def read_scans() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """All scans (1797, 8, 8) of 0..16, and their labels (1797,): what `sklearn.datasets.load_digits` returns.
+
+    Read from scikit-learn's own file, as importing scikit-learn costs every worker a second and 110 MB.
+    """
+    package = find_spec("sklearn")
+    if package is None or not package.submodule_search_locations:
+        raise InputError("task 'digits' is read from scikit-learn, which is not installed: pip install scikit-learn.")
+    table = np.loadtxt(Path(package.submodule_search_locations[0], "datasets", "data", "digits.csv.gz"), delimiter=",")
+    return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 def stratified_order(labels: NDArray[np.int64], dice: Dice) -> NDArray[np.int64]:
