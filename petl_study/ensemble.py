@@ -57,7 +57,7 @@ class Combination:
             "method": f"ensemble:{self.combine}",
             "combine": self.combine,
             "members": sorted(member.key for member in self.members),
-            **{name: first[name] for name in ("task", "data", "backbone", "weights", "protocol")},
+            **{name: first[name] for name in ("task", "data", "backbone", "weights", "head", "protocol")},
         }
 
 
@@ -239,11 +239,11 @@ def _names(text: str) -> list[str] | None:
 
 def _seeds(text: str) -> list[int] | None:
     names = _names(text)
-    if names is not None and not all(name.isdigit() for name in names):
-        raise argparse.ArgumentTypeError(
-            f"must be `all` or whole numbers with commas between, such as 0,1; got {text!r}"
-        )
-    return names and [int(name) for name in names]
+    if names is None:
+        return None
+    if not all(name.isdigit() for name in names):
+        raise argparse.ArgumentTypeError(f"must be `all` or whole numbers with commas, such as 0,1; got {text!r}")
+    return [int(name) for name in names]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

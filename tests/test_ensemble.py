@@ -61,6 +61,7 @@ def test_the_stored_ensemble_is_loaded_by_analysis(study):
         members = analysis.load_predictions(study, "digits", split, methods=["lora", "ssf"])
         expected = analysis.ensemble(members, "mean_prob")
         assert np.allclose(np.exp(preds.logits[2]), expected, atol=1e-6)
+        assert len(analysis.disagreement(preds)) == 3  # made under the same conditions as its members
     assert len(analysis.load_predictions(study, "digits")) == 10  # unasked for, it is no member of anything
 
 

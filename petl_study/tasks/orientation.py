@@ -32,8 +32,8 @@ from petl_study.tasks._registry import register
 from petl_study.tasks._rendered import render_splits
 
 SIZE = 32
-STEP = 45  # degrees between classes
-SPREAD = 15  # degrees an object may be off its class's direction
+STEP = 30  # degrees between classes
+SPREAD = 10  # degrees an object may be off its class's direction
 
 INFO = TaskInfo(
     name="orientation",

@@ -1,0 +1,88 @@
+"""What may be averaged or ranked together: results of one protocol, on the same data, from the same weights."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from petl_study.errors import InputError
+
+ACROSS_TASKS = ("protocol", "protocol_fingerprint", "backbone", "weights")  # one value in whatever is put together
+WITHIN_TASK = ("data", "head", "test_examples")  # may differ between tasks, not inside one
+
+_SHOWN = 12  # characters of a fingerprint that an error shows: enough to find it
+
+
+def require_comparable(runs: pd.DataFrame) -> None:
+    """Refuse to put together results that were made under different conditions.
+
+    Columns that `runs` lacks are not looked at, so a frame made by hand is taken at its word.
+
+    Raises
+    ------
+    InputError
+        Two protocols, backbones or weights; or, within a task, two data fingerprints, heads or test sizes. The message
+        lists the values and who has them.
+    """
+    for column in ACROSS_TASKS:
+        if column in runs and len(runs[column].unique()) > 1:
+            raise InputError(_differing(runs, column))
+    for column in WITHIN_TASK:
+        if not {column, "task"} <= set(runs):
+            continue
+        for task, of_task in runs.groupby("task", sort=True):
+            if len(of_task[column].unique()) > 1:
+                raise InputError(f"task {task!r}: {_differing(of_task, column)}")
+
+
+def require_distinct(runs: pd.DataFrame) -> None:
+    """Refuse two results for one task, method and seed, between which an average would silently choose.
+
+    Raises
+    ------
+    InputError
+        Names the first such task, method and seed, and the keys of its runs.
+    """
+    columns = ["task", "method", "seed"]
+    twice = runs[runs.duplicated(columns, keep=False)]
+    if len(twice):
+        task, method, seed = twice.iloc[0][columns]
+        same = twice[(twice["task"] == task) & (twice["method"] == method) & (twice["seed"] == seed)]
+        keys = f" (keys {', '.join(same['key'])})" if "key" in same else ""
+        raise InputError(
+            f"{len(same)} runs of method {method!r} on task {task!r} have seed {seed}{keys}."
+            " Keep one of them, such as runs[runs.study == 'NAME'] or runs[runs.key != 'KEY']."
+        )
+
+
+def require_complete(table: pd.DataFrame) -> None:
+    """Refuse a (task x method) table with empty cells: a rank over them would favour whoever skipped the hard tasks.
+
+    Raises
+    ------
+    InputError
+        Lists the empty cells, method by method.
+    """
+    if not table.isna().to_numpy().any():
+        return
+    missing = [
+        f"{method!r} has none on {', '.join(table.index[table[method].isna()])}"
+        for method in table
+        if table[method].isna().any()
+    ]
+    raise InputError(
+        f"not every method has an accuracy on each of the {len(table)} tasks: {'; '.join(missing)}."
+        " Finish those runs, or leave the method out: runs[runs.method != 'NAME']."
+    )
+
+
+def _differing(runs: pd.DataFrame, column: str) -> str:
+    """Which values of `column` there are, and whose they are."""
+    whose = "study" if "study" in runs and len(runs["study"].unique()) > 1 else "method"
+    values = [
+        f"{str(value)[:_SHOWN]} ({whose} {', '.join(sorted(set(map(str, some[whose]))))})"
+        for value, some in runs.groupby(column, sort=True, dropna=False)
+    ]
+    return (
+        f"results with different {column.replace('_', ' ')} are not averaged or ranked together: {'; '.join(values)}."
+        f" Take them one at a time, such as runs[runs.{column} == VALUE]."
+    )

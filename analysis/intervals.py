@@ -1,0 +1,68 @@
+"""Intervals of an accuracy: over seeds where there are several, over the examples where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from petl_study.errors import InputError
+
+
+def require_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise InputError(f"level must be between 0 and 1, such as 0.95; got {level!r}")
+
+
+def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of the mean of n >= 2 values."""
+    values = np.asarray(values, dtype=np.float64)
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    half = stats.t.ppf((1 + level) / 2, len(values) - 1) * error
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def wilson_interval(accuracy: float, examples: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a proportion: stays inside 0 to 1 and has a width even at 0 and 1."""
+    z = stats.norm.ppf((1 + level) / 2)
+    centre = (accuracy + z**2 / (2 * examples)) / (1 + z**2 / examples)
+    half = z / (1 + z**2 / examples) * np.sqrt(accuracy * (1 - accuracy) / examples + z**2 / (4 * examples**2))
+    return float(centre - half), float(centre + half)
+
+
+def summarise(
+    rows: pd.DataFrame, keys: Sequence[str], *, accuracy: str, examples: str, level: float = 0.95
+) -> pd.DataFrame:
+    """Mean accuracy and its interval for every group of rows with equal `keys`; a row of a group is a seed.
+
+    Returns
+    -------
+    DataFrame
+        `keys`, `seeds` (how many), `examples`, `accuracy`, `low`, `high`, `level`, and `interval`, which says what
+        the interval is of:
+
+        - ``t over seeds``: training the method again (at least two seeds), on these examples. Wide for two seeds: they
+          say little. Cut at 0 and 1;
+        - ``Wilson over examples``: this one model on other examples; says nothing of another seed;
+        - ``none``: one seed, and the number of examples is not known.
+    """
+    require_level(level)
+    table = []
+    for values, some in rows.groupby(list(keys), sort=True, dropna=False):
+        accuracies = some[accuracy].to_numpy(dtype=np.float64)
+        n = some[examples].iloc[0] if examples in some else pd.NA
+        if len(some) >= 2:
+            low, high = np.clip(t_interval(accuracies, level), 0.0, 1.0)
+            interval = "t over seeds"
+        elif pd.notna(n):
+            low, high = wilson_interval(float(accuracies[0]), int(n), level)
+            interval = "Wilson over examples"
+        else:
+            low, high, interval = np.nan, np.nan, "none"
+        measured = {"seeds": len(some), "examples": n, "accuracy": accuracies.mean(), "low": low, "high": high}
+        table.append({**dict(zip(keys, values, strict=True)), **measured, "level": level, "interval": interval})
+    columns = [*keys, "seeds", "examples", "accuracy", "low", "high", "level", "interval"]
+    return pd.DataFrame(table, columns=columns)

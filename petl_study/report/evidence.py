@@ -1,0 +1,110 @@
+"""Everything that a report shows, as data frames: what `analysis` answers about one study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import analysis
+from petl_study.errors import InputError
+from petl_study.store import Study
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A study's answers. A frame is empty where there is nothing to compare.
+
+    `means` and `ranks` are over the methods that have every task (`complete`); the disagreements and gains are of the
+    tasks that have two runs; `missing` lists the (task, method, seed) that the study plans and that has neither
+    finished nor failed.
+    """
+
+    spec: dict[str, Any]
+    environment: dict[str, Any]
+    runs: pd.DataFrame
+    trials: pd.DataFrame
+    failures: pd.DataFrame
+    accuracy: pd.DataFrame
+    complete: list[str]
+    means: pd.DataFrame
+    ranks: pd.DataFrame
+    disagreement: pd.DataFrame
+    overlap: pd.DataFrame
+    gains: pd.DataFrame
+    shifts: pd.DataFrame
+    mean_shifts: pd.DataFrame
+    ensembles: pd.DataFrame
+    missing: list[tuple[str, str, int]]
+
+
+def gather(path: str | Path, *, top: float = 0.1) -> Evidence:
+    """Ask everything of the study at `path`; `top` is the share of examples that count as confident.
+
+    Raises
+    ------
+    InputError
+        No study, nothing in it, a damaged record, or runs that must not be put together.
+    """
+    study = Study.open(path)
+    runs, failures = analysis.load_runs(path), analysis.load_failures(path)
+    if runs.empty and failures.empty:
+        raise InputError(f"{path} has no finished run yet. Let `petl-study run` get further, then ask again.")
+    analysis.require_comparable(runs)
+    complete = analysis.complete_methods(runs)
+    compared = runs[runs["method"].isin(complete)]
+    accuracies = analysis.load_accuracies(path)
+    disagreement, overlap, gains = _of_predictions(path, runs, top)
+    return Evidence(
+        spec=study.spec,
+        environment=next((record.header.get("environment", {}) for record in study.records("run")), {}),
+        runs=runs,
+        trials=analysis.load_trials(path),
+        failures=failures,
+        accuracy=analysis.accuracy_table(runs),
+        complete=complete,
+        means=analysis.mean_accuracies(compared) if complete else pd.DataFrame(),
+        ranks=analysis.mean_ranks(compared, rng=np.random.default_rng(0)) if complete else pd.DataFrame(),
+        disagreement=disagreement,
+        overlap=overlap,
+        gains=gains,
+        shifts=analysis.shift_table(accuracies),
+        mean_shifts=analysis.mean_over_shifts(accuracies),
+        ensembles=analysis.load_ensembles(path),
+        missing=_missing(study.spec, runs, failures),
+    )
+
+
+def _of_predictions(
+    path: str | Path, runs: pd.DataFrame, top: float
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Disagreement by method, confidence overlap by method and ensemble gains, of one task's logits after another's."""
+    disagreement, overlap, gains = [], [], []
+    for task in runs.sort_values(["group", "task"])["task"].unique():
+        if (runs["task"] == task).sum() < 2:
+            continue
+        preds = analysis.load_predictions(path, task)
+        disagreement.append(analysis.disagreement(preds).assign(task=task))
+        overlap.append(analysis.confidence_overlap(preds, top).assign(task=task))
+        for rule in analysis.COMBINE:
+            gain = analysis.ensemble_gain(preds, analysis.ensemble(preds, rule), rng=np.random.default_rng(0))
+            gains.append(gain.assign(task=task, combine=rule, members=len(preds)))
+    if not gains:
+        return pd.DataFrame(), pd.DataFrame(), pd.DataFrame()
+    by_method = pd.concat(overlap).groupby(["task", "method_a", "method_b"], as_index=False, sort=False)
+    return (
+        analysis.disagreement_by_method(pd.concat(disagreement)),
+        by_method[["correct_jaccard", "wrong_jaccard"]].mean(),
+        pd.concat(gains, ignore_index=True),
+    )
+
+
+def _missing(spec: dict[str, Any], runs: pd.DataFrame, failures: pd.DataFrame) -> list[tuple[str, str, int]]:
+    methods = [method["name"] if isinstance(method, dict) else method for method in spec.get("methods", [])]
+    planned = [(t, m, s) for t in spec.get("tasks", []) for m in methods for s in spec.get("seeds", [])]
+    there = pd.concat([runs, failures[failures["kind"] == "run"]])[["task", "method", "seed"]]
+    done = set(there.itertuples(index=False, name=None))
+    return [cell for cell in planned if cell not in done]

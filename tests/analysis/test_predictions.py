@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import Predictions
+from petl_study.errors import InputError
+
+RUNS = pd.DataFrame({"method": ["lora", "ssf"], "seed": [0, 0]})
+
+
+def some(rng: np.random.Generator, R: int = 2, N: int = 5, C: int = 3) -> dict[str, object]:
+    return {
+        "labels": rng.integers(C, size=N),
+        "logits": rng.normal(size=(R, N, C)),
+        "runs": pd.DataFrame({"method": [f"m{i}" for i in range(R)]}),
+    }
+
+
+def test_predictions_are_made_from_plain_lists_and_arrays():
+    preds = Predictions([0, 1], [[[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]], RUNS, ["a", "b"])
+    assert preds.predicted.tolist() == [[0, 1], [0, 0]]
+    assert preds.correct.tolist() == [[True, True], [True, False]]
+    assert preds.accuracy.tolist() == [1.0, 0.5]
+
+
+def test_of_equal_logits_the_first_class_is_predicted(rng):
+    preds = Predictions(**some(rng) | {"logits": np.zeros((2, 5, 3))})
+    assert (preds.predicted == 0).all()
+
+
+def test_logits_keep_their_precision(rng):
+    given = some(rng)
+    preds = Predictions(**given | {"logits": given["logits"].astype(np.float16)})
+    assert preds.logits.dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"logits": np.zeros((5, 3))}, r"\(R runs, N examples, C classes\).*\(5, 3\).*logits\[None\]"),
+        ({"logits": np.zeros((2, 0, 3))}, r"none of them 0"),
+        ({"logits": np.zeros((2, 5, 3), dtype=int)}, "floats.*got int64"),
+        ({"labels": np.zeros(4, dtype=int)}, r"shape \(4,\).*5 examples"),
+        ({"labels": np.zeros(5)}, "whole numbers.*float64"),
+        ({"labels": np.array([0, 1, 2, 3, 0])}, "from 0 to 3 .* 3 classes, 0 to 2"),
+        ({"labels": np.array([0, 1, 2, -1, 0])}, "from -1 to 2"),
+        ({"runs": RUNS.iloc[:1]}, "1 rows but the logits are of 2 runs"),
+        ({"runs": RUNS.rename(columns={"method": "model"})}, "column 'method'; got one with columns model, seed"),
+        ({"runs": RUNS.assign(seed=["one", "two"])}, "seeds must be whole numbers"),
+        ({"ids": ["a", "b"]}, "one id for each"),
+        ({"ids": ["a", "b", "c", "d", "a"]}, "id 'a' names more than one"),
+    ],
+)
+def test_wrong_input_is_refused_with_the_value_and_what_is_allowed(rng, changed, message):
+    with pytest.raises(InputError, match=message):
+        Predictions(**some(rng) | changed)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_numbers_name_the_run_and_the_example(rng, value):
+    given = some(rng) | {"runs": RUNS}
+    given["logits"][1, 3, 0] = value
+    with pytest.raises(InputError, match=r"run ssf, seed 0 has NaN or infinite logits for 1 of 5 .*number 3"):
+        Predictions(**given)
+
+
+def test_members_are_rows_masks_or_methods(rng):
+    preds = Predictions(**some(rng, R=3))
+    assert preds.positions(None).tolist() == [0, 1, 2]
+    assert preds.positions([2, 0, 0]).tolist() == [2, 0, 0]
+    assert preds.positions(np.array([True, False, True])).tolist() == [0, 2]
+    assert preds.positions(["m2", "m1"]).tolist() == [1, 2]
+    assert preds.positions("m1").tolist() == [1]
+    assert preds.select([2, 1]).runs["method"].tolist() == ["m2", "m1"]
+
+
+@pytest.mark.parametrize("members", [[], [3], [-1], [0.5], [True, False], np.array([True, False]), [[0, 1]]])
+def test_members_that_are_not_there_are_refused(rng, members):
+    with pytest.raises(InputError, match="members must be rows"):
+        Predictions(**some(rng, R=3)).positions(members)
+
+
+def test_an_unknown_method_among_the_members_shows_the_known_ones(rng):
+    with pytest.raises(InputError, match="unknown method 'm7'; known: m0, m1"):
+        Predictions(**some(rng)).positions(["m7"])
+
+
+def test_blocks_cover_every_example_once(rng, monkeypatch):
+    monkeypatch.setattr("analysis.predictions._BLOCK_BYTES", 8 * 3 * 2)
+    preds = Predictions(**some(rng, N=7))
+    covered = [example for block in preds.blocks() for example in range(7)[block]]
+    assert covered == list(range(7))
+    assert len(list(preds.blocks(2))) == 7

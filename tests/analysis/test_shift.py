@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import mean_over_shifts, shift_table
+
+SETS = {
+    "val": 0.95,
+    "test": 0.9,
+    "noise:1": 0.8,
+    "noise:2": 0.6,
+    "blur:1": 0.7,
+    "blur:2": 0.4,
+    "sketch": 0.3,
+    "fog:2": 0.1,
+}
+
+
+def accuracies(*offsets: float) -> pd.DataFrame:
+    """A frame as `load_accuracies` gives it: one method, a seed an offset, and a task without shift sets."""
+    rows = []
+    for seed, offset in enumerate(offsets):
+        for name, accuracy in SETS.items():
+            kind, _, severity = name.partition(":")
+            severity = int(severity) if severity else (0 if name == "test" else pd.NA)
+            row = {"task": "digits", "group": "natural", "method": "lora", "seed": seed, "set": name, "kind": kind}
+            rows.append(row | {"severity": severity, "accuracy": accuracy + offset, "examples": 100})
+        rows.append(rows[-7] | {"task": "count", "set": "test", "kind": "test"})
+    return pd.DataFrame(rows).astype({"severity": "Int64"})
+
+
+def test_a_row_for_test_and_every_shift_set_with_what_was_lost():
+    table = shift_table(accuracies(0.0)).set_index(["kind", "severity"])
+    assert set(table["task"]) == {"digits"}  # the other task has no shift set
+    assert "val" not in table.index.get_level_values("kind")
+    assert table.loc[("noise", 2), "drop"].item() == pytest.approx(0.3)
+    assert table.loc[("test", 0), "drop"].item() == 0
+    assert len(table) == len(SETS) - 1
+    reference = stats.binomtest(60, 100).proportion_ci(0.95, "wilson")
+    assert table.loc[("noise", 2), "low"].item() == pytest.approx(reference.low)
+
+
+def test_the_mean_is_over_kinds_that_have_every_severity():
+    table = mean_over_shifts(accuracies(0.0)).set_index("severity")
+    assert table["accuracy"].to_dict() == pytest.approx({0: 0.9, 1: (0.8 + 0.7) / 2, 2: (0.6 + 0.4) / 2})
+    assert table["kinds"].to_dict() == {0: 1, 1: 2, 2: 2}
+    assert set(table["interval"]) == {"none"}
+    assert table["low"].isna().all()
+
+
+def test_with_several_seeds_the_interval_is_over_the_seeds_means():
+    table = mean_over_shifts(accuracies(0.0, 0.01, 0.03)).set_index("severity")
+    means = np.array([0.75, 0.76, 0.78])
+    assert (table.loc[1, "low"], table.loc[1, "high"]) == pytest.approx(
+        stats.t.interval(0.95, 2, means.mean(), stats.sem(means))
+    )
+    assert set(table["interval"]) == {"t over seeds"}
+
+
+def test_tasks_without_shift_sets_give_empty_tables():
+    frame = accuracies(0.0)
+    none = frame[frame["set"].isin(["val", "test"])]
+    assert len(shift_table(none)) == 0
+    assert len(mean_over_shifts(none)) == 0
