@@ -54,6 +54,14 @@ class Page(HTMLParser):
         self._table = "" if tag == "table" else self._table
 
 
+@pytest.fixture(scope="module", autouse=True)
+def coarse_pictures():
+    """PNG files large enough to be files: most of a report's time goes into their pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "DPI", 40)
+        yield
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
     return write_study(tmp_path_factory.mktemp("report") / "study", examples=80)

@@ -37,7 +37,8 @@ def disagreement_heat_map(table: pd.DataFrame) -> Figure:
         cells = table[table["task"] == task].pivot_table(index="method_a", columns="method_b", values="disagreement")
         matrix = 100 * cells.reindex(index=down, columns=across).to_numpy()
         matrix[np.triu_indices(len(down), k=1)] = np.nan
-        image = ax.imshow(matrix, cmap="cividis", vmin=0, vmax=max(most, 1e-9))
+        # The sheet makes cells about square; exactly square ones would need the layout done again and again to settle.
+        image = ax.imshow(matrix, cmap="cividis", vmin=0, vmax=max(most, 1e-9), aspect="auto")
         _axes(ax, down, across, first=i % columns == 0)
         if len(methods) <= _READABLE:
             _numbers(ax, matrix, most)

@@ -1,7 +1,7 @@
-"""Orientation: which way the pointed end of an object looks, in eight directions 45 degrees apart.
+"""Orientation: which way the pointed end of an object looks, in twelve directions 30 degrees apart.
 
 Drawn from a seed by this file. One of seven pointed shapes, anywhere, in any size and colour, among blunt things that
-have no direction. Angles run anticlockwise from the right; each lies within 15 degrees of its class's, so classes do
+have no direction. Angles run anticlockwise from the right; each lies within 10 degrees of its class's, so classes do
 not touch.
 """
 
@@ -39,7 +39,7 @@ INFO = TaskInfo(
     name="orientation",
     group="structured",
     classes=tuple(f"{angle} degrees" for angle in range(0, 360, STEP)),
-    summary="which of eight ways the pointed end of a rendered object looks",
+    summary="which of twelve ways the pointed end of a rendered object looks",
 )
 
 Outline = Callable[[Field, Field], Field]
@@ -81,7 +81,7 @@ OUTLINES: tuple[Outline, ...] = (arrow, thin_arrow, dart, chevron, wedge, drop, 
 
 
 def draw(label: int, dice: Dice) -> Image:
-    """A scene whose object points at `label` times 45 degrees, give or take 15."""
+    """A scene whose object points at `label` times 30 degrees, give or take ten."""
     ground = random_colour(dice, 0.1, 0.9)
     image = fill(SIZE, ground) + dice.uniform(0.01, 0.07) * smooth_noise(dice, SIZE, 2.5)[..., None]
     x, y = pixel_centres(SIZE)

@@ -17,7 +17,14 @@ import analysis
 from analysis import figures
 from petl_study.errors import InputError
 
-TASKS = {"digits": "natural", "letters": "natural", "textures": "specialized", "count": "structured"}
+TASKS = {
+    "digits": "natural",
+    "letters": "natural",
+    "textures": "specialized",
+    "cells": "specialized",
+    "count": "structured",
+    "orientation": "structured",
+}
 METHODS = ("linear", "full", "bitfit", "lora", "ssf")
 
 
@@ -143,7 +150,7 @@ def test_a_missing_cell_stays_empty(runs):
     table = analysis.accuracy_table(runs)
     figure = figures.accuracy_by_task(table.drop(index=table.index[0]))
     counts = sorted(sum(len(line.get_xdata()) == 1 for line in ax.lines) for ax in figure.axes)
-    assert counts == [4, 5, 5, 5]
+    assert counts == [4, 5, 5, 5, 5, 5]
 
 
 def test_what_tunes_nothing_stands_at_zero_left_of_a_break(drawn):
