@@ -19,6 +19,7 @@ from rich.text import Text
 import analysis
 from petl_study import __version__
 from petl_study.cli import guarded
+from petl_study.console import console
 from petl_study.errors import InputError
 from petl_study.store import Examples, Record, Study, write
 
@@ -261,11 +262,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     made = combine(options.runs, options.task, options.methods, options.seeds, options.combine)
-    # Elsewhere than at a terminal there is no width to fit; a folded table would be hard to read by a program.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    show(made, console)
+    out = console()
+    show(made, out)
     if not options.no_store:
-        _line(console, f"\nstored: {store(options.runs, made).path}")
+        _line(out, f"\nstored: {store(options.runs, made).path}")
     return 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
+
+from petl_study.console import console
 
 
 def methods() -> None:
@@ -14,7 +15,7 @@ def methods() -> None:
     for name in methods.list_methods():
         space = "; ".join(f"{key} {_set(values)}" for key, values in methods.search_space(name).items())
         table.add_row(name, space or "(learning rate and weight decay only)", methods.get(name).paper)
-    Console().print(table)
+    console().print(table)
 
 
 def tasks() -> None:
@@ -28,7 +29,7 @@ def tasks() -> None:
         severities = len(info.shift_sets) // len(kinds) if kinds else 0
         shifts = f"{', '.join(kinds)} x {severities}" if kinds else "none"
         table.add_row(name, info.group, str(len(info.classes)), shifts, info.summary)
-    Console().print(table)
+    console().print(table)
 
 
 def backbones() -> None:
@@ -39,7 +40,7 @@ def backbones() -> None:
     for name in backbones.list_backbones():
         info = backbones.info(name)
         table.add_row(name, f"{info.parameters:,}", f"{info.image_size} px", str(len(info.classes)), info.summary)
-    Console().print(table)
+    console().print(table)
 
 
 def _table(*columns: str) -> Table:

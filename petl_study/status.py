@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from petl_study.console import console
 from petl_study.spec import StudySpec
 from petl_study.store import KINDS, Record, Study
 
@@ -19,7 +19,7 @@ def show(path: Path) -> int:
     spec = StudySpec.model_validate(study.spec)
     records = [record for kind in KINDS[:2] for record in study.records(kind)]
     finished, failed = (Counter(map(_cell, records_of)) for records_of in _partition(records))
-    console = Console()
+    out = console()
     table = Table(title=f"{spec.name}: trials + runs finished of planned", box=None, title_justify="left")
     table.add_column("task")
     for method in spec.methods:
@@ -33,14 +33,14 @@ def show(path: Path) -> int:
             row.append(Text(f"{_part(*trials)} + {_part(*runs)}", style=_style(trials, runs)))
             planned_in_all += trials[1] + runs[1]
         table.add_row(*row)
-    console.print(table)
+    out.print(table)
     for record in records:
         if record.failed:
-            console.print(
+            out.print(
                 f"failed: {'/'.join(record.path.parts[-4:])}: {record.header['error']['message']}", markup=False
             )
     done = sum(finished.values())
-    console.print(f"{done} of {planned_in_all} finished, {sum(failed.values())} failed.")
+    out.print(f"{done} of {planned_in_all} finished, {sum(failed.values())} failed.")
     return 0 if done == planned_in_all else 1
 
 
