@@ -17,10 +17,19 @@ from petl_study.errors import InputError
 
 METHODS = methods.list_methods()
 # Largest difference of a logit from the pre-trained model's at the start; all others begin as that function.
-STARTS_WITHIN = {"houlsby_adapter": 0.1, "rlrr": 10.0, "sct": 0.5, "ssf": 0.5, "vpt_deep": 1.0, "vpt_shallow": 1.0}
+STARTS_WITHIN = {
+    "adapter_plus": 0.1,
+    "houlsby_adapter": 0.1,
+    "rlrr": 10.0,
+    "sct": 0.5,
+    "ssf": 0.5,
+    "vpt_deep": 1.0,
+    "vpt_shallow": 1.0,
+}
 # At a zero factor the gradient of what it multiplies is zero.
 STARTS_AT_A_SADDLE = {"adaptformer", "convpass", "fact_tk", "fact_tt", "lora", "pfeiffer_adapter", "repadapter"}
 UNMERGEABLE = {
+    "adapter_plus": "its adapter is not linear",
     "adaptformer": "its adapter is not linear",
     "convpass": "its adapter is not linear",
     "houlsby_adapter": "its adapter is not linear",
@@ -35,6 +44,7 @@ MERGEABLE += [("sct", {"position": "mlp"}), ("sct", {"position": "qkv"})]
 
 # (width, depth) -> numbers tuned in the backbone beside the classifier, from each method's docstring
 COUNTS = {
+    "adapter_plus": lambda d, L, model: (2 * 8 * d + 8 + 2 * d) * L,
     "adaptformer": lambda d, L, model: (2 * 16 * d + 16 + d) * L,
     "convpass": lambda d, L, model: 2 * (2 * 8 * d + d + 8 + 9 * 8**2 + 8) * L,
     "difffit": lambda d, L, model: (15 * L + 3) * d,
@@ -339,6 +349,19 @@ def test_sct_needs_the_task_and_channels_that_exist(small_vit):
         carry(small_vit, "sct", channels=49)
     with pytest.raises(InputError, match="unknown position of sct 'head'; known: attn, mlp, qkv"):
         methods.create("sct", position="head")
+
+
+def test_adapter_plus_is_its_equation(small_vit, images):
+    """There are no published vectors: the equation itself, on the plain model's stream from block to block."""
+    plain = copy.deepcopy(small_vit)
+    carry(small_vit, "adapter_plus", bottleneck=3)
+    tune(small_vit)
+    x = plain.norm_pre(plain._pos_embed(plain.patch_embed(images)))
+    for block, tuned in zip(plain.blocks, small_vit.blocks, strict=True):
+        p = tuned.adapter
+        y = block(x)
+        x = y + p.gain * (F.gelu(y @ p.down.weight.T + p.down.bias) @ p.up.weight.T + p.up.bias)
+    assert_close(small_vit(images), small_vit.head(plain.norm(x)[:, 0]), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["vpt_shallow", "vpt_deep"])
