@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from petl_study import __version__
+from petl_study.console import guarded
 from petl_study.errors import InputError
 
 
@@ -22,21 +22,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return guarded(lambda: arguments.run(arguments))
-
-
-def guarded(command: Callable[[], int]) -> int:
-    """What `command` returns; wrong input as one message and exit code 2, without a traceback."""
-    try:
-        return command()
-    except InputError as error:
-        print(f"petl-study: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except KeyboardInterrupt:
-        print("petl-study: interrupted. What is stored is kept; the same command goes on from there.", file=sys.stderr)  # noqa: T201
-        return 130
-    except BrokenPipeError:  # `petl-study methods | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _parser() -> argparse.ArgumentParser:

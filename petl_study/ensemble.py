@@ -18,8 +18,7 @@ from rich.text import Text
 
 import analysis
 from petl_study import __version__
-from petl_study.cli import guarded
-from petl_study.console import console
+from petl_study.console import console, guarded
 from petl_study.errors import InputError
 from petl_study.store import Examples, Record, Study, write
 

@@ -36,9 +36,7 @@ def show(path: Path) -> int:
     out.print(table)
     for record in records:
         if record.failed:
-            out.print(
-                f"failed: {'/'.join(record.path.parts[-4:])}: {record.header['error']['message']}", markup=False
-            )
+            out.print(f"failed: {'/'.join(record.path.parts[-4:])}: {record.header['error']['message']}", markup=False)
     done = sum(finished.values())
     out.print(f"{done} of {planned_in_all} finished, {sum(failed.values())} failed.")
     return 0 if done == planned_in_all else 1
