@@ -114,9 +114,9 @@ def _quickstart(options: argparse.Namespace) -> int:
 
     options.out = options.out or Path("runs/quickstart")
     code = _run("quickstart", options)
-    path = report.build(options.out)
-    print(f"report: {path}")  # noqa: T201
-    return max(code, ensemble.main([str(options.out), "--task", "digits", "--methods", "all"]))
+    code = max(code, ensemble.main([str(options.out), "--task", "digits", "--methods", "all"]))
+    print(f"\nreport: {report.build(options.out)}")  # noqa: T201 (last, so that it shows the ensemble too)
+    return code
 
 
 def _require_device(name: str) -> None:
