@@ -19,9 +19,9 @@ LOOKED_AT = """\
 No image of `digits` was trained on, and no step, checkpoint, recipe or form was chosen by its accuracy. What was looked
 at while the source was written: the accuracies of two short trainings on the 200 examples of the validation split
 (AdamW, 1,200 steps: zero-shot 32.5%, probe 79.5%; Muon with plain images first, 1,000 steps: 66.0% and 96.5%; the
-change between them was decided on the training loss of source images), and, to see that the code ran, those of a model
-after 40 steps on the test split (9.8% and 86.1%). The author of the pen-drawn forms knew what handwritten digits look
-like."""
+change between them was decided on the training loss of source images); and on the test split, to see that the code
+ran, the accuracies after 40 steps (9.8% and 86.1%), and whether the second training met the tests' thresholds. The
+author of the pen-drawn forms knew what handwritten digits look like."""
 
 
 def describe(
