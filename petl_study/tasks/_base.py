@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class TaskInfo:
             raise unknown("group", self.group, GROUPS, where=f"task {self.name!r}")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Task:
     """A classification task under VTAB-1K's protocol: 800 train, 200 val, their union, and a test split.
 
@@ -75,6 +75,7 @@ class Task:
     val: Split
     test: Split
     shifts: Mapping[str, Callable[[Split], Split]] = field(default_factory=dict)
+    _shifted: dict[str, Split] = field(default_factory=dict, init=False, repr=False, compare=False)  # those made so far
 
     def __post_init__(self) -> None:
         if self.group not in GROUPS:
@@ -110,7 +111,9 @@ class Task:
             split: Split = getattr(self, name)
             return split
         if name in self.shifts:
-            return _shifted(self, name)
+            if name not in self._shifted:
+                self._shifted[name] = self.shifts[name](self.test)
+            return self._shifted[name]
         raise InputError(
             f"task {self.name!r} has no split {name!r}; it has {', '.join(SPLITS)}"
             f" and {'the shift sets ' + ', '.join(self.shifts) if self.shifts else 'no shift sets'}."
@@ -125,8 +128,3 @@ class Task:
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
-
-
-@lru_cache(maxsize=24)  # those of one task: a worker stays with a task, and keeping every task's would cost 60 MB each
-def _shifted(task: Task, name: str) -> Split:
-    return task.shifts[name](task.test)
