@@ -52,7 +52,7 @@ class Trial:
         return {
             "kind": self.kind,
             "task": self.task,
-            "data": tasks.load(self.task).fingerprint,
+            "data": tasks.fingerprint(self.task),
             "backbone": self.backbone,
             "weights": backbones.info(self.backbone).weights,
             "method": self.method,

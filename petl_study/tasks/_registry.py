@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 from petl_study.errors import unknown
 from petl_study.tasks._base import Split, Task, TaskInfo
@@ -43,7 +43,7 @@ def info(name: str) -> TaskInfo:
 
 
 def load(name: str) -> Task:
-    """The task with its images in memory; made once in a process, so treat its arrays as read-only.
+    """The task with its images in memory. The last two are kept, so treat their arrays as read-only.
 
     Raises
     ------
@@ -61,6 +61,12 @@ def _entry(name: str) -> tuple[TaskInfo, MakeSplits]:
 
 
 @cache
+def fingerprint(name: str) -> str:
+    """The task's fingerprint, kept when its images no longer are."""
+    return load(name).fingerprint
+
+
+@lru_cache(maxsize=2)  # a worker stays with a task; keeping all of them, shift sets included, would cost 200 MB
 def _load(name: str) -> Task:
     info, make = _TASKS[name]
     train, val, test = make()
