@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,6 +51,3 @@ class Factored(Wrapper):
         change = torch.einsum("op,mpnq,qi->moni", self.bases.out, core, self.bases.into)
         self.base.weight += change.reshape(self.base.weight.shape)
         return self.base
-
-
-Factory = Callable[[nn.Module], Factored]
