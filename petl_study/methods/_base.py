@@ -6,6 +6,7 @@ A method is a frozen dataclass in a file of its own, registered by name. Its fie
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -71,27 +72,28 @@ class Method:
 # ------------------------------------------------------------------------------------------------------ hyperparameters
 
 
-def searched(default: Any, *values: Any, at_least: float | None = None) -> Any:
-    """A hyperparameter: its default, then the values that a search tries; `at_least` is the smallest it may be."""
-    return dataclasses.field(default=default, metadata={"search": list(values), "at_least": at_least})
+def searched(default: Any, *values: Any, at_least: float = -math.inf, at_most: float = math.inf) -> Any:
+    """A hyperparameter: its default, then the values that a search tries, then the bounds that it must keep."""
+    return dataclasses.field(default=default, metadata={"search": list(values), "bounds": (at_least, at_most)})
 
 
-def fixed(default: Any, *, at_least: float | None = None) -> Any:
+def fixed(default: Any, *, at_least: float = -math.inf, at_most: float = math.inf) -> Any:
     """A hyperparameter that can be set but is not searched."""
-    return searched(default, at_least=at_least)
+    return searched(default, at_least=at_least, at_most=at_most)
 
 
 def _checked(method: str, field: dataclasses.Field[Any], value: Any) -> Any:
-    """`value` if it is of the default's type (a whole number will do for a real) and not below the least allowed."""
+    """`value` if it is of the default's type (a whole number will do for a real), finite and in bounds."""
     expected: type = type(field.default)
     fits = type(value) is expected or (expected is float and type(value) is int)
-    least = field.metadata.get("at_least")
-    if fits and (least is None or value >= least):
+    low, high = field.metadata["bounds"]
+    if fits and (expected not in (int, float) or (math.isfinite(value) and low <= value <= high)):
         return expected(value)
     kind = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(
         expected, expected.__name__
     )
-    bound = "" if least is None else f" of at least {least}"
+    bound = f" of at least {low:g}" if low > -math.inf else ""
+    bound += f" and at most {high:g}" if high < math.inf else ""
     raise InputError(f"{method}: {field.name} must be {kind}{bound}, got {value!r}; the default is {field.default!r}.")
 
 

@@ -24,7 +24,7 @@ from petl_study.methods._sites import wrap
 @dataclass(frozen=True)
 class AdapterPlus(Method):
     bottleneck: int = searched(8, 1, 2, 4, 8, 16, at_least=1)
-    dropout: float = fixed(0.0, at_least=0.0)
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         wrap(

@@ -26,7 +26,7 @@ class AdaptFormer(Method):
     bottleneck: int = searched(16, 4, 16, 32, at_least=1)
     scale: float = searched(0.1, 0.05, 0.1, 0.2)
     init: str = fixed("kaiming_zero")
-    dropout: float = fixed(0.0, at_least=0.0)
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         for norm, mlp in zip(sites(model, "norm2"), sites(model, "mlp"), strict=True):

@@ -35,7 +35,7 @@ class Convpass(Method):
     scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
     xavier_init: bool = searched(False, True, False)
     init: str = fixed("paper")
-    dropout: float = fixed(0.0, at_least=0.0)
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         grid = grid_of(model, self.name)

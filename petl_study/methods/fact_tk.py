@@ -29,7 +29,7 @@ COLUMNS = {"attn.qkv": slice(0, 3), "attn.proj": slice(3, 4), "mlp.fc1": slice(4
 class FacTTK(Method):
     rank: int = searched(32, 16, 32, 64, at_least=1)
     scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
-    dropout: float = fixed(0.0, at_least=0.0)
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         projections = sites(model, "attn.proj")

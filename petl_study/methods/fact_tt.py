@@ -24,7 +24,7 @@ from petl_study.methods._sites import sites, wrap
 class FacTTT(Method):
     rank: int = searched(16, 8, 16, 32, at_least=1)
     scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
-    dropout: float = fixed(0.0, at_least=0.0)
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         weight: Tensor = sites(model, "attn.proj")[0].module.weight  # type: ignore[assignment]

@@ -25,7 +25,7 @@ class HoulsbyAdapter(Method):
     bottleneck: int = searched(8, 4, 8, 16, 32, at_least=1)
     scale: float = searched(0.1, 0.01, 0.1, 1.0, 10.0)
     init: str = fixed("xavier")
-    dropout: float = fixed(0.0, at_least=0.0)
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         for site in ("attn", "mlp"):

@@ -24,7 +24,7 @@ from petl_study.methods._wrapper import Wrapper
 @dataclass(frozen=True)
 class LoRA(Method):
     rank: int = searched(8, 1, 8, 16, 32, at_least=1)
-    dropout: float = fixed(0.0, at_least=0.0)  # on the update's input, while training
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)  # on the update's input, while training
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         wrap(model, "attn.qkv", lambda qkv: LowRank(qkv, self.rank, self.dropout))

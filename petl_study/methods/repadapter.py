@@ -27,7 +27,7 @@ class RepAdapter(Method):
     bottleneck: int = searched(8, 8, 16, 32, at_least=1)
     scale: float = searched(1.0, 0.1, 0.5, 1.0, 5.0, 10.0)
     groups: int = fixed(2, at_least=1)
-    dropout: float = fixed(0.0, at_least=0.0)
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         for site in ("attn.qkv", "mlp.fc1"):

@@ -22,7 +22,7 @@ from petl_study.methods._sites import wrap
 @dataclass(frozen=True)
 class VPTDeep(Method):
     prompts: int = searched(10, 5, 10, 50, 100, at_least=1)
-    dropout: float = fixed(0.0, at_least=0.0)
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         def prompted(block: nn.Module) -> Prompted:

@@ -25,7 +25,7 @@ from petl_study.methods._sites import sites
 class VPTShallow(Method):
     prompts: int = searched(10, 5, 10, 50, 100, 200, at_least=1)
     keep: bool = fixed(True)
-    dropout: float = fixed(0.0, at_least=0.0)
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         blocks = sites(model, "block") if self.keep else sites(model, "block")[:1]

@@ -311,6 +311,10 @@ def test_unknown_names_and_wrong_values_are_explained():
         methods.create("lora", rank=0)
     with pytest.raises(ValueError, match=r"rank must be a whole number of at least 1, got True"):
         methods.create("lora", rank=True)
+    with pytest.raises(ValueError, match=r"dropout must be a number of at least 0 and at most 1, got 2\.0"):
+        methods.create("lora", dropout=2.0)
+    with pytest.raises(ValueError, match=r"scale must be a number, got nan"):
+        methods.create("adaptformer", scale=float("nan"))
     with pytest.raises(ValueError, match=r"rank must be .* got 'eight'"):
         methods.create("lora", rank="eight")
 
