@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from petl_study.errors import unknown
+from petl_study.methods._linear import is_linear, matrix
+from petl_study.methods._sites import channels_first
 from petl_study.methods._wrapper import Wrapper
 
 INITS = ("xavier", "xavier_zero", "kaiming_zero", "released")  # the up-projection's zero makes the start exact
@@ -19,9 +21,9 @@ class Bottleneck(nn.Module):
     def __init__(self, beside: nn.Module, bottleneck: int, init: str, dropout: float) -> None:
         """An adapter as wide as what `beside` ends with, on its device and in its precision."""
         super().__init__()
-        end = output_layer(beside)
-        self.down = nn.Linear(end.out_features, bottleneck).to(end.weight)
-        self.up = nn.Linear(bottleneck, end.out_features).to(end.weight)
+        end = output_weight(beside)
+        self.down = nn.Linear(len(end), bottleneck).to(end)
+        self.up = nn.Linear(bottleneck, len(end)).to(end)
         self.dropout = nn.Dropout(dropout)
         if init not in INITS:
             raise unknown("init", init, INITS)
@@ -48,6 +50,12 @@ class _Adapted(Wrapper):
     def __init__(self, base: nn.Module, adapter: nn.Module, scale: float) -> None:
         super().__init__(base)
         self.adapter, self.scale = adapter, scale
+        self.first = channels_first(base)
+
+    def change(self, x: Tensor) -> Tensor:
+        """What the adapter adds, on the path: x and the result are as `base` has them, the adapter's channels last."""
+        step = self.alpha * self.scale
+        return step * self.adapter(x.movedim(1, -1)).movedim(-1, 1) if self.first else step * self.adapter(x)
 
     def unfoldable(self) -> str | None:
         return "its adapter is not linear in the module's input"
@@ -58,16 +66,21 @@ class Behind(_Adapted):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         y = self.base(x, *args, **kwargs)
-        return y + self.alpha * self.scale * self.adapter(y)
+        return y + self.change(y)
 
 
 class Beside(_Adapted):
     """base(x) + s adapter(x): the adapter reads what the module reads."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return self.base(x, *args, **kwargs) + self.alpha * self.scale * self.adapter(x)
+        return self.base(x, *args, **kwargs) + self.change(x)
 
 
-def output_layer(module: nn.Module) -> nn.Linear:
-    """The linear layer that an attention or MLP ends with: its width is the block's."""
-    return [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
+def output_layer(module: nn.Module) -> nn.Module:
+    """The linear layer that an attention, an MLP or a block ends with."""
+    return [layer for layer in module.modules() if is_linear(layer)][-1]
+
+
+def output_weight(module: nn.Module) -> Tensor:
+    """The weight (d, i) of that layer: its rows are the block's channels."""
+    return matrix(output_layer(module))

@@ -6,16 +6,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from petl_study.errors import InputError, unknown
+from petl_study.methods._sites import sites
 from petl_study.methods._wrapper import Wrapper
+
+INITS = ("paper", "released")
 
 
 class Bases(nn.Module):
     """The two factors that every layer of every block shares: U (r, d) into the core's space, V (d, r) out of it."""
 
-    def __init__(self, like: Tensor, width: int, rank: int) -> None:
+    def __init__(self, like: Tensor, width: int, rank: int, init: str) -> None:
         super().__init__()
-        self.into = nn.Parameter(nn.init.xavier_uniform_(like.new_empty(rank, width)))
+        if init not in INITS:
+            raise unknown("init", init, INITS)
+        self.init = init
+        self.into = nn.Parameter(self.drawn(like.new_empty(rank, width)))
         self.out = nn.Parameter(like.new_zeros(width, rank))  # zero, so the untrained model is the pre-trained one
+        if init == "released":
+            self.drawn(self.out)
+
+    def drawn(self, factor: Tensor) -> Tensor:
+        """`factor`, Xavier-uniform, or truncated N(0, 0.02) as the study's code leaves its linear layers."""
+        if self.init == "released":
+            return nn.init.trunc_normal_(factor, std=0.02)
+        return nn.init.xavier_uniform_(factor)
+
+
+def stages(model: nn.Module) -> list[tuple[int, list[nn.Module]]]:
+    """The blocks' width with the blocks of that width, from the input on: one pair, or in a Swin one a stage."""
+    found: dict[int, list[nn.Module]] = {}
+    for site in sites(model, "attn.proj"):
+        block = model.get_submodule(site.path.removesuffix(".attn.proj"))
+        found.setdefault(site.module.out_features, []).append(block)  # type: ignore[arg-type]
+    return list(found.items())
 
 
 class Factored(Wrapper):
@@ -28,6 +52,11 @@ class Factored(Wrapper):
 
     def __init__(self, base: nn.Module, bases: Bases, scale: float, dropout: float) -> None:
         super().__init__(base)
+        width = bases.out.shape[0]
+        if uneven := [side for side in (self.base.in_features, self.base.out_features) if side % width]:
+            raise InputError(
+                f"FacT cuts layers into chunks of the block's width {width}, and {uneven[0]} is no multiple of it."
+            )
         self.bases, self.scale, self.dropout = bases, scale, nn.Dropout(dropout)
 
     def core(self) -> Tensor:

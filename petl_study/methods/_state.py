@@ -5,7 +5,8 @@ What `apply` found out travels with the model as the plain attribute `petl`, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -45,11 +46,24 @@ def adopt(
     head = tuple(path_of[id(plain[name])] for name in sorted(classifier))
     own = tuple(f"{path}.{name}" for path, w in _wrappers(model).items() for name in added(w))
     parameters = dict(model.named_parameters())
-    for name in (*direct, *own, *head):
-        if name in parameters:  # not a buffer
-            parameters[name].requires_grad_(True)
+    learns = {*direct, *own, *head}
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in learns)
     start = {name: parameters[name].detach().clone() for name in (*direct, *head)}
     model.petl = Applied(method, own, direct, head, start)  # type: ignore[assignment]
+
+
+@contextmanager
+def unchanged_on_error(model: nn.Module) -> Iterator[None]:
+    """Put every module back where it hung if the block raises: a refusal in the middle must not leave half a method."""
+    before = {module: dict(module.named_children()) for module in model.modules()}
+    try:
+        yield
+    except Exception:
+        for module, children in before.items():
+            for name, child in children.items():
+                setattr(module, name, child)
+        raise
 
 
 def require_plain(model: nn.Module) -> None:
@@ -69,9 +83,10 @@ def applied(model: nn.Module) -> Applied:
 
 
 def classifier_names(model: nn.Module) -> set[str]:
-    """Names of the classifier's parameters, as timm's `get_classifier` finds it."""
-    head = model.get_classifier()  # type: ignore[operator]
-    own = {id(parameter) for parameter in head.parameters()}
+    """Names of the classifier's parameters, as timm's `get_classifier` finds it; a distilled model has two heads."""
+    found = model.get_classifier()  # type: ignore[operator]
+    heads = found if isinstance(found, tuple) else (found,)
+    own = {id(parameter) for head in heads for parameter in head.parameters()}
     return {name for name, parameter in model.named_parameters() if id(parameter) in own}
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from petl_study.methods._adapters import Behind, output_layer
+from petl_study.methods._adapters import Behind, output_weight
 from petl_study.methods._base import Data, Method, fixed, register, searched
 from petl_study.methods._sites import wrap
 
@@ -37,10 +37,10 @@ class ChannelScaled(nn.Module):
 
     def __init__(self, behind: nn.Module, bottleneck: int, dropout: float) -> None:
         super().__init__()
-        end = output_layer(behind)
-        self.down = nn.Linear(end.out_features, bottleneck).to(end.weight)
-        self.up = nn.Linear(bottleneck, end.out_features).to(end.weight)
-        self.gain = nn.Parameter(end.weight.new_ones(end.out_features))
+        end = output_weight(behind)
+        self.down = nn.Linear(len(end), bottleneck).to(end)
+        self.up = nn.Linear(bottleneck, len(end)).to(end)
+        self.gain = nn.Parameter(end.new_ones(len(end)))
         self.dropout = nn.Dropout(dropout)
         for layer in (self.down, self.up):
             nn.init.trunc_normal_(layer.weight, std=0.01, a=-0.02, b=0.02)

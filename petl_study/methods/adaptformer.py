@@ -32,5 +32,5 @@ class AdaptFormer(Method):
         for norm, mlp in zip(sites(model, "norm2"), sites(model, "mlp"), strict=True):
             adapter = Bottleneck(mlp.module, self.bottleneck, self.init, self.dropout)
             # The norm moves into the branch, so that what stands beside it can read what the norm reads.
-            mlp.parent.mlp = Beside(nn.Sequential(norm.module, mlp.module), adapter, self.scale)
-            norm.parent.norm2 = nn.Identity()
+            setattr(mlp.parent, mlp.name, Beside(nn.Sequential(norm.module, mlp.module), adapter, self.scale))
+            setattr(norm.parent, norm.name, nn.Identity())

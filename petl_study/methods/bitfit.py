@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from petl_study.methods._base import Method, register
-from petl_study.methods._names import is_bias
+from petl_study.methods._parameters import biases
 
 
 @register("bitfit", paper="Ben Zaken et al., arXiv 2106.10199")
 @dataclass(frozen=True)
 class BitFit(Method):
-    def tunes(self, parameter: str) -> bool:
-        return is_bias(parameter)
+    def own(self, model: nn.Module) -> set[str]:
+        return biases(model)

@@ -16,14 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from petl_study.errors import unknown
-from petl_study.methods._adapters import Beside, output_layer
+from petl_study.methods._adapters import Beside, output_weight
 from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._sites import wrap
-from petl_study.methods._tokens import Grid, grid_of
+from petl_study.methods._sites import sites
+from petl_study.methods._tokens import Grid, convolved, grid_of
 
 INITS = ("paper", "released")
 
@@ -38,9 +37,12 @@ class Convpass(Method):
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
+        places = sites(model, "attn", "mlp")  # refuses a model without them before anything hangs on it
         grid = grid_of(model, self.name)
-        for site in ("attn", "mlp"):
-            wrap(model, site, lambda module: Beside(module, ConvBottleneck(module, grid, self), self.scale))
+        for place in places:
+            setattr(
+                place.parent, place.name, Beside(place.module, ConvBottleneck(place.module, grid, self), self.scale)
+            )
 
 
 class ConvBottleneck(nn.Module):
@@ -50,11 +52,11 @@ class ConvBottleneck(nn.Module):
         super().__init__()
         if method.init not in INITS:
             raise unknown("init", method.init, INITS)
-        end, rank = output_layer(beside), method.bottleneck
+        end, rank = output_weight(beside), method.bottleneck
         self.grid = grid
-        self.down = nn.Linear(end.out_features, rank).to(end.weight)
-        self.conv = nn.Conv2d(rank, rank, 3, padding=1).to(end.weight)
-        self.up = nn.Linear(rank, end.out_features).to(end.weight)
+        self.down = nn.Linear(len(end), rank).to(end)
+        self.conv = nn.Conv2d(rank, rank, 3, padding=1).to(end)
+        self.up = nn.Linear(rank, len(end)).to(end)
         self.dropout = nn.Dropout(method.dropout)
         for layer in (self.down, self.conv, self.up):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -70,13 +72,8 @@ class ConvBottleneck(nn.Module):
             nn.init.zeros_(self.up.weight)
 
     def forward(self, z: Tensor) -> Tensor:  # (B, N, d) -> (B, N, d)
-        hidden = _quick_gelu(self.down(z))  # (B, N, r)
-        prefix, patches = hidden[:, : self.grid.prefix], hidden[:, self.grid.prefix :]
-        image = patches.mT.unflatten(-1, self.grid.shape)  # (B, r, rows, columns)
-        patches = self.conv(image).flatten(2).mT
-        # A 3 x 3 convolution with zero padding sees one pixel with its centre alone.
-        prefix = F.linear(prefix, self.conv.weight[:, :, 1, 1], self.conv.bias)
-        return self.up(self.dropout(_quick_gelu(torch.cat([prefix, patches], dim=1))))
+        hidden = convolved(_quick_gelu(self.down(z)), self.conv, self.grid)  # (B, N, r)
+        return self.up(self.dropout(_quick_gelu(hidden)))
 
 
 def _quick_gelu(t: Tensor) -> Tensor:

@@ -13,25 +13,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from petl_study.methods._base import Data, Method, register
-from petl_study.methods._names import in_norm, is_bias
-from petl_study.methods._sites import wrap
+from petl_study.methods._linear import matrix, over_output, project
+from petl_study.methods._parameters import biases, norms
+from petl_study.methods._sites import BRANCH_ENDS, present, sites, wrap
 from petl_study.methods._wrapper import Wrapper
 
 
 @register("difffit", paper="Xie et al., arXiv 2304.06648")
 @dataclass(frozen=True)
 class DiffFit(Method):
-    def tunes(self, parameter: str) -> bool:
-        in_branch_end = parameter.endswith(("attn.proj.bias", "mlp.fc2.bias"))  # `ScaledBranch` tunes its own copy
-        return (is_bias(parameter) or in_norm(parameter)) and not in_branch_end
+    def own(self, model: nn.Module) -> set[str]:
+        ends = {f"{site.path}.bias" for site in sites(model, *present(model, BRANCH_ENDS))}
+        return (biases(model) | norms(model)) - ends  # `ScaledBranch` tunes a copy of its own
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
-        for site in ("attn.proj", "mlp.fc2"):
-            wrap(model, site, ScaledBranch)
+        wrap(model, present(model, BRANCH_ENDS), ScaledBranch)
 
 
 class ScaledBranch(Wrapper):
@@ -51,7 +50,8 @@ class ScaledBranch(Wrapper):
 
     def forward(self, x: Tensor) -> Tensor:
         scale, bias = self._at_alpha()
-        return torch.addcmul(bias, F.linear(x, self.base.weight), scale)
+        y = project(self.base, x, matrix(self.base))
+        return torch.addcmul(over_output(self.base, bias), y, over_output(self.base, scale))
 
     def unfoldable(self) -> str | None:
         return None
@@ -59,6 +59,6 @@ class ScaledBranch(Wrapper):
     @torch.no_grad()
     def fold(self) -> nn.Module:
         scale, bias = self._at_alpha()
-        self.base.weight *= scale[:, None]
+        matrix(self.base).mul_(scale[:, None])
         self.base.bias.copy_(bias)
         return self.base

@@ -7,7 +7,8 @@ projection, and fc1 and fc2 in four matrices each are a block's 12. C (r, r, r),
 shared by all. fc1 and fc2 take their cores as published: the four (r, r) slices side by side in the order of the
 innermost axis, which mixes them, so a chunk of fc1's output is not one column of P. V is zero, so the untrained model
 is the pre-trained one; the others are Xavier-uniform. Trains 2 r d + r^3 + 12 L r numbers (ViT-B/16, r = 32: 86,528).
-Folds into W. Dropout lies before V.
+A Swin has a Tucker tensor for each width. `init="released"` is what the study's code (arXiv 2409.16434) arrives at: U
+and V N(0, 0.02), truncated. Folds into W. Dropout lies before V.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from petl_study.errors import InputError
 from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._fact import Bases, Factored
-from petl_study.methods._sites import sites
+from petl_study.methods._fact import Bases, Factored, stages
 
 # Which of a block's 12 columns of P make the core of which layer.
 COLUMNS = {"attn.qkv": slice(0, 3), "attn.proj": slice(3, 4), "mlp.fc1": slice(4, 8), "mlp.fc2": slice(8, 12)}
@@ -29,23 +30,25 @@ COLUMNS = {"attn.qkv": slice(0, 3), "attn.proj": slice(3, 4), "mlp.fc1": slice(4
 class FacTTK(Method):
     rank: int = searched(32, 16, 32, 64, at_least=1)
     scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
+    init: str = fixed("paper")
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
-        projections = sites(model, "attn.proj")
-        weight: Tensor = projections[0].module.weight  # type: ignore[assignment]
-        tucker = Tucker(weight, len(weight), self.rank, matrices=12 * len(projections))
-        for layer in COLUMNS:
-            for block, site in enumerate(sites(model, layer)):
-                core = SharedCore(site.module, tucker, self.scale, self.dropout, layer, block)
-                setattr(site.parent, site.name, core)
+        for width, blocks in stages(model):
+            tucker = Tucker(next(model.parameters()), width, self, matrices=12 * len(blocks))
+            for number, block in enumerate(blocks):
+                for layer in COLUMNS:
+                    parent, _, name = layer.rpartition(".")
+                    core = SharedCore(block.get_submodule(layer), tucker, self, layer, number)
+                    setattr(block.get_submodule(parent), name, core)
 
 
 class Tucker(Bases):
     """U and V, and the core C (r, r, r) and P (r, 12 L) that mixes its slices."""
 
-    def __init__(self, like: Tensor, width: int, rank: int, matrices: int) -> None:
-        super().__init__(like, width, rank)
+    def __init__(self, like: Tensor, width: int, method: FacTTK, matrices: int) -> None:
+        rank = method.rank
+        super().__init__(like, width, rank, method.init)
         self.centre = nn.Parameter(nn.init.xavier_uniform_(like.new_empty(rank, rank, rank)))
         self.mix = nn.Parameter(nn.init.xavier_uniform_(like.new_empty(rank, matrices)))
 
@@ -55,9 +58,11 @@ class SharedCore(Factored):
 
     bases: Tucker
 
-    def __init__(self, base: nn.Module, tucker: Tucker, scale: float, dropout: float, layer: str, block: int) -> None:
-        super().__init__(base, tucker, scale, dropout)
-        columns = COLUMNS[layer]
+    def __init__(self, base: nn.Module, tucker: Tucker, method: FacTTK, layer: str, block: int) -> None:
+        super().__init__(base, tucker, method.scale, method.dropout)
+        columns, width = COLUMNS[layer], tucker.out.shape[0]
+        if self.base.in_features * self.base.out_features != (columns.stop - columns.start) * width**2:
+            raise InputError(f"fact_tk counts four matrices in fc1 and in fc2: their width must be 4 x {width}.")
         self.columns = slice(12 * block + columns.start, 12 * block + columns.stop)
         self.layer = layer
 

@@ -5,7 +5,9 @@
 for qkv (m = 3), the attention's projection, fc1 (m = 4) and fc2 (n = 4) of every block; S (m r, n r) is each layer's
 own. a is 1 for the tuned model, 0 for the pre-trained one; s is the hyperparameter `scale`. V is zero, so the untrained
 model is the pre-trained one; U and S are Xavier-uniform. With L blocks of width d and an MLP of 4 d that trains
-2 r d + 12 L r^2 numbers (ViT-B/16, r = 32: 196,608). Folds into W. Dropout lies before V.
+2 r d + 12 L r^2 numbers (ViT-B/16, r = 32: 196,608). A Swin has a tensor train for each width. `init="released"` is
+what the study's code (arXiv 2409.16434) arrives at: U, V and S N(0, 0.02), truncated. Folds into W. Dropout lies before
+V.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._fact import Bases, Factored
-from petl_study.methods._sites import sites, wrap
+from petl_study.methods._fact import Bases, Factored, stages
+
+LAYERS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 
 
 @register("fact_tt", paper="Jie & Deng, AAAI 2023, arXiv 2212.03145")
@@ -24,13 +27,17 @@ from petl_study.methods._sites import sites, wrap
 class FacTTT(Method):
     rank: int = searched(16, 8, 16, 32, at_least=1)
     scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
+    init: str = fixed("paper")
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
-        weight: Tensor = sites(model, "attn.proj")[0].module.weight  # type: ignore[assignment]
-        bases = Bases(weight, len(weight), self.rank)
-        for site in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
-            wrap(model, site, lambda layer: OwnCore(layer, bases, self.scale, self.dropout))
+        for width, blocks in stages(model):
+            bases = Bases(next(model.parameters()), width, self.rank, self.init)
+            for block in blocks:
+                for layer in LAYERS:
+                    parent, _, name = layer.rpartition(".")
+                    base = block.get_submodule(layer)
+                    setattr(block.get_submodule(parent), name, OwnCore(base, bases, self.scale, self.dropout))
 
 
 class OwnCore(Factored):
@@ -40,7 +47,7 @@ class OwnCore(Factored):
         super().__init__(base, bases, scale, dropout)
         rank, width = bases.into.shape
         m, n = self.base.out_features // width, self.base.in_features // width
-        self.own = nn.Parameter(nn.init.xavier_uniform_(bases.into.new_empty(m * rank, n * rank)))  # S (m r, n r)
+        self.own = nn.Parameter(bases.drawn(bases.into.new_empty(m * rank, n * rank)))  # S (m r, n r)
 
     def core(self) -> Tensor:
         return self.own

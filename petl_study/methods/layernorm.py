@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from petl_study.methods._base import Method, register
-from petl_study.methods._names import in_norm
+from petl_study.methods._parameters import norms
 
 
 @register("layernorm", paper="as in the study, arXiv 2409.16434")
 @dataclass(frozen=True)
 class LayerNorm(Method):
-    def tunes(self, parameter: str) -> bool:
-        return in_norm(parameter)
+    def own(self, model: nn.Module) -> set[str]:
+        return norms(model)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from petl_study.errors import InputError
 from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._sites import wrap
+from petl_study.methods._linear import matrix, project
+from petl_study.methods._sites import present, sites, wrap
 from petl_study.methods._wrapper import Wrapper
 
 
@@ -30,8 +31,8 @@ class RepAdapter(Method):
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
-        for site in ("attn.qkv", "mlp.fc1"):
-            wrap(model, site, lambda layer: Before(layer, self))
+        sites(model, "mlp.fc1")  # where there is no attention, the MLP's adapter stands alone
+        wrap(model, present(model, ("attn.qkv", "mlp.fc1")), lambda layer: Before(layer, self))
 
 
 class Before(Wrapper):
@@ -41,11 +42,11 @@ class Before(Wrapper):
 
     def __init__(self, base: nn.Module, method: RepAdapter) -> None:
         super().__init__(base)
-        width, rank, groups = self.base.in_features, method.bottleneck, method.groups
+        weight = matrix(base)
+        width, rank, groups = weight.shape[1], method.bottleneck, method.groups
         if rank % groups or width % groups:
             raise InputError(f"repadapter: groups={groups} must divide bottleneck={rank} and the width {width}.")
         self.scale, self.groups = method.scale, groups
-        weight = self.base.weight
         self.down = nn.Parameter(nn.init.xavier_uniform_(weight.new_empty(rank, width)))  # A (r, d)
         self.down_bias = nn.Parameter(weight.new_zeros(rank))
         self.up = nn.Parameter(weight.new_zeros(width, rank // groups))  # B (d, r / G)
@@ -53,11 +54,12 @@ class Before(Wrapper):
         self.dropout = nn.Dropout(method.dropout)
 
     def forward(self, z: Tensor) -> Tensor:  # (..., d) -> (..., d_out)
-        hidden = self.dropout(nn.functional.linear(z, self.down, self.down_bias))  # (..., r)
-        return self.base(z + self.alpha * self.scale * self._expand(hidden, self.up_bias))
+        hidden = self.dropout(project(self.base, z, self.down, self.down_bias))  # (..., r)
+        return self.base(z + self.alpha * self.scale * project(self.base, hidden, self._blocks(), self.up_bias))
 
-    def _expand(self, hidden: Tensor, bias: Tensor) -> Tensor:  # (..., r) -> (..., d)
-        return nn.functional.linear(hidden, torch.block_diag(*self.up.chunk(self.groups)), bias)
+    def _blocks(self) -> Tensor:
+        """B with its zeros (d, r)."""
+        return torch.block_diag(*self.up.chunk(self.groups))
 
     def unfoldable(self) -> str | None:
         return None if self.base.bias is not None else "there is no bias to fold the adapter's into"
@@ -65,6 +67,7 @@ class Before(Wrapper):
     @torch.no_grad()
     def fold(self) -> nn.Module:
         step = self.alpha * self.scale
-        self.base.bias.add_(self.base.weight @ self._expand(self.down_bias, self.up_bias), alpha=step)
-        self.base.weight += step * self.base.weight @ torch.block_diag(*self.up.chunk(self.groups)) @ self.down
+        weight, up = matrix(self.base), self._blocks()
+        self.base.bias.add_(weight @ (up @ self.down_bias + self.up_bias), alpha=step)
+        weight += step * weight @ up @ self.down
         return self.base
