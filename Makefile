@@ -6,21 +6,21 @@ STAMP := .venv/installed
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
 
-.PHONY: install quickstart test test-slow check format lab clean
+.PHONY: install quickstart test test-slow check format docs lab clean
 
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "petl_study needs Python 3.11 or newer; set PYTHON=python3.12, say")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,notebooks]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,notebooks,peft]'
 	touch $@
 
 quickstart: install
 	$(BIN)/petl-study quickstart --out runs/quickstart
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
@@ -33,6 +33,9 @@ check: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: install
+	$(BIN)/python tests/methods/families.py
 
 lab: install
 	$(BIN)/jupyter lab notebooks

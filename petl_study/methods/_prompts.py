@@ -1,13 +1,24 @@
-"""Blocks whose tokens see prompts beside each other."""
+"""Learned tokens beside the backbone's own, and how much attention they get."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from petl_study.errors import InputError
 from petl_study.methods._wrapper import Wrapper
+
+
+def require_tokens(model: nn.Module, method: str) -> None:
+    """Raise unless the tokens of `model` all attend to each other: a grid or a window has no room for another."""
+    if not isinstance(model, VisionTransformer):
+        raise InputError(
+            f"{method}: prompts need tokens that all attend to each other, as in a VisionTransformer;"
+            f" a {type(model).__name__} has none."
+        )
 
 
 def draw_prompts(model: nn.Module, prompts: int) -> nn.Parameter:
@@ -16,6 +27,13 @@ def draw_prompts(model: nn.Module, prompts: int) -> nn.Parameter:
     d, *patch = projection.weight.shape
     bound = math.sqrt(6 / (math.prod(patch) + d))
     return nn.Parameter(projection.weight.new_empty(prompts, d).uniform_(-bound, bound))
+
+
+def attention_bias(x: Tensor, count: int, weight: float) -> Tensor:
+    """(1, 1, N, N), for tokens x (B, N, d): attention to the last `count` is weighted by `weight`, and absent at 0."""
+    bias = x.new_zeros(1, 1, 1, x.shape[1])
+    bias[..., -count:] = math.log(weight) if weight else -math.inf
+    return bias.expand(-1, -1, x.shape[1], -1)
 
 
 class Prompted(Wrapper):
@@ -37,9 +55,7 @@ class Prompted(Wrapper):
         if self.prompts is not None:
             x = torch.cat([x, self.dropout(self.prompts).expand(len(x), -1, -1)], dim=1)
         if self.alpha != 1:
-            bias = x.new_zeros(1, 1, 1, x.shape[1])
-            bias[..., -self.count :] = math.log(self.alpha)
-            kwargs["attn_mask"] = bias.expand(-1, -1, x.shape[1], -1)
+            kwargs["attn_mask"] = attention_bias(x, self.count, self.alpha)
         x = self.base(x, **kwargs)
         return x[:, : -self.count] if self.drops else x
 

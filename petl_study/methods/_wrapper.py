@@ -11,8 +11,11 @@ class Wrapper(nn.Module):
     """Takes the place of `base` at its site and computes what `base` computes plus what the method adds.
 
     `alpha` is the point on the method's weight-space path: 0 is `base` alone, 1 the tuned module. Every parameter and
-    buffer of a wrapper outside `base` belongs to the method.
+    buffer of a wrapper outside `base` belongs to the method. Those that are `derived`, made again from the
+    hyperparameters and the backbone whenever the method is applied, are neither trained nor kept.
     """
+
+    derived: frozenset[str] = frozenset()
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -32,6 +35,6 @@ class Wrapper(nn.Module):
 
 
 def added(wrapper: Wrapper) -> dict[str, Tensor]:
-    """The method's own tensors in `wrapper`, by name: those that are not `base`'s."""
+    """The method's own tensors in `wrapper`, by name: those that are not `base`'s and not derived."""
     own = [*wrapper.named_parameters(), *wrapper.named_buffers()]
-    return {name: tensor for name, tensor in own if not name.startswith("base.")}
+    return {name: tensor for name, tensor in own if not name.startswith("base.") and name not in wrapper.derived}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._prompts import Prompted, draw_prompts
+from petl_study.methods._prompts import Prompted, draw_prompts, require_tokens
 from petl_study.methods._sites import wrap
 
 
@@ -25,6 +25,8 @@ class VPTDeep(Method):
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
+        require_tokens(model, self.name)
+
         def prompted(block: nn.Module) -> Prompted:
             return Prompted(block, draw_prompts(model, self.prompts), self.prompts, self.dropout, drops=True)
 

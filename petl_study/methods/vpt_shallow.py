@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._prompts import Prompted, draw_prompts
+from petl_study.methods._prompts import Prompted, draw_prompts, require_tokens
 from petl_study.methods._sites import sites
 
 
@@ -28,6 +28,7 @@ class VPTShallow(Method):
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
+        require_tokens(model, self.name)
         blocks = sites(model, "block") if self.keep else sites(model, "block")[:1]
         prompts = draw_prompts(model, self.prompts)
         for site in blocks:
