@@ -1,21 +1,106 @@
-"""Tables of what there is: methods, tasks, backbones."""
+"""Tables of what there is: methods, tasks, backbones. And the page of one method."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from typing import Any
+
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from petl_study.console import console
 
 
 def methods() -> None:
-    """Print every method with what a search tries and where it comes from."""
-    from petl_study import methods
+    """Print every method with its size, whether it merges, what a search tries and where it comes from.
 
-    table = _table("method", "search space", "source")
+    What takes seconds, to look at a task or to import an optional package, is left to the method's page.
+    """
+    from petl_study import methods
+    from petl_study.methods import _facts, _plugins
+
+    table = _table("method", "trains of ViT-B/16", "merges", "search space", "source")
+    table.columns[1].justify = "right"
     for name in methods.list_methods():
+        cls, at_defaults = methods.get(name), methods.create(name)
+        size = merges = ""
+        if cls.extra is None:
+            size = "" if _facts.looks_at_data(at_defaults) else f"{_facts.trained(at_defaults)[0]:,}"
+            merges = "no" if _facts.unmergeable(at_defaults) else "yes"
         space = "; ".join(f"{key} {_set(values)}" for key, values in methods.search_space(name).items())
-        table.add_row(name, space or "(learning rate and weight decay only)", methods.get(name).paper)
-    console().print(table)
+        package = _plugins.origin(cls)
+        source = f"{cls.paper} [from {package}]" if package else cls.paper
+        table.add_row(name, size, merges, Text(space or "learning rate and weight decay only"), Text(source))
+    out = console()
+    out.print(table)
+    out.print("At the defaults; what is left open here, and more, tells `petl-study methods NAME`.", markup=False)
+    for failure in _plugins.failures():
+        out.print(failure, style="red", markup=False)
+
+
+def method(name: str) -> None:
+    """Print what there is to know of one method before using it, all of it found in its code or by applying it."""
+    from petl_study import methods
+    from petl_study.methods import _facts, _plugins
+
+    cls, at_defaults = methods.get(name), methods.create(name)
+    count, size = _facts.trained(at_defaults)
+    reason, moved = _facts.unmergeable(at_defaults), _facts.start(at_defaults)
+    looks, package = _facts.looks_at_data(at_defaults), _plugins.origin(cls)
+    facts = Table.grid(padding=(0, 3, 0, 0))
+    facts.add_row("name", Text(name))
+    facts.add_row("trains", f"{count:,} numbers of a ViT-B/16, {count / size:.2%} of its {size / 1e6:.1f} M")
+    facts.add_row("merges", Text(f"no: {reason}" if reason else "yes, into the plain model: no cost when it is used"))
+    facts.add_row("looks first", "yes, at training images of the task" if looks else "no, it needs no data to start")
+    facts.add_row("starts", _start(moved))
+    facts.add_row("paper", Text(cls.paper))
+    facts.add_row("code", Text(f"{cls.__module__}, from {package}" if package else cls.__module__))
+    points = math.prod(len(values) for values in methods.search_space(name).values())
+    out = console()
+    _print_text(out, _facts.docstring(cls).replace("``", "`"))
+    out.print("With every hyperparameter at its default:")
+    out.print(facts)
+    if fields := dataclasses.fields(cls):
+        out.print("")
+        out.print(_hyperparameters(fields))
+    plural = "s" if points > 1 else ""
+    out.print(f"\nIts grid has {points} point{plural}, times those of learning rate and weight decay.", highlight=False)
+
+
+def _print_text(out: Console, text: str) -> None:
+    """Paragraphs as wide as there is room and comfort for; equations and tables as they stand."""
+    for paragraph in text.split("\n\n"):
+        if any(line.startswith((" ", "|")) for line in paragraph.splitlines()):
+            out.print(paragraph, markup=False, highlight=False, soft_wrap=True)
+        else:
+            out.print(paragraph.replace("\n", " "), markup=False, highlight=False, width=min(out.width, 120))
+        out.print("")
+
+
+def _hyperparameters(fields: tuple[dataclasses.Field[Any], ...]) -> Table:
+    table = _table("hyperparameter", "default", "allowed", "searched")
+    for field in fields:
+        values = field.metadata["search"]
+        table.add_row(field.name, Text(_value(field.default)), _allowed(field), Text(_set(values) if values else "no"))
+    return table
+
+
+def _allowed(field: dataclasses.Field[Any]) -> str:
+    low, high = field.metadata["bounds"]
+    kinds = {bool: "True or False", str: "text", int: "a whole number", float: "a number"}
+    kind = kinds.get(type(field.default), type(field.default).__name__)
+    bounds = [f"at least {low:g}"] * (low > -math.inf) + [f"at most {high:g}"] * (high < math.inf)
+    return ", ".join([kind, *bounds])
+
+
+def _start(moved: float) -> str:
+    """In words, where a method starts that moves the logits of a small ViT by the fraction `moved` of their size."""
+    if moved < 1e-6:  # rounding
+        return "at the pre-trained function"
+    near = "near" if moved < 0.5 else "away from"
+    return f"{near} the pre-trained function: untrained, it moves the logits of a small random ViT by {moved:.1%}"
 
 
 def tasks() -> None:
@@ -51,4 +136,8 @@ def _table(*columns: str) -> Table:
 
 
 def _set(values: list[object]) -> str:
-    return "{" + ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) + "}"
+    return "{" + ", ".join(map(_value, values)) + "}"
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

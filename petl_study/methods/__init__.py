@@ -5,7 +5,9 @@
     ...                                     # train trainable_parameters(model, classifier=True)
     merge(model)                            # the plain timm model again, tuned
 
-A method is one module of this package; all of them are found and registered here.
+A method is one module of this package; all of them are found and registered here. Those of other packages are found
+through their entry points (`_plugins`) when methods are first asked for. What a method is written with, `Method`,
+`register`, `searched`, `fixed`, `sites`, `wrap` and `Wrapper`, is here too, and `check` tries one (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -14,13 +16,30 @@ import importlib
 import pkgutil
 
 from petl_study.errors import NotMergeable
-from petl_study.methods._base import Method, create, get, list_methods, register, search_space
+from petl_study.methods._base import (
+    Data,
+    Method,
+    create,
+    fixed,
+    get,
+    list_methods,
+    register,
+    search_space,
+    searched,
+)
+from petl_study.methods._check import check
+from petl_study.methods._sites import sites, wrap
 from petl_study.methods._state import load_state_dict, merge, scale, state_dict, trainable_parameters
+from petl_study.methods._wrapper import Wrapper
 
 __all__ = [
+    "Data",
     "Method",
     "NotMergeable",
+    "Wrapper",
+    "check",
     "create",
+    "fixed",
     "get",
     "list_methods",
     "load_state_dict",
@@ -28,8 +47,11 @@ __all__ = [
     "register",
     "scale",
     "search_space",
+    "searched",
+    "sites",
     "state_dict",
     "trainable_parameters",
+    "wrap",
 ]
 
 for _module in pkgutil.iter_modules(__path__):

@@ -6,6 +6,7 @@ A method is a frozen dataclass in a file of its own, registered by name. Its fie
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 
 from petl_study.errors import InputError, unknown
-from petl_study.methods import _state
+from petl_study.methods import _plugins, _state
 
 Data = Iterable[tuple[Tensor, Tensor]]  # images (B, 3, H, W) as the model takes them, labels (B,)
 
@@ -25,6 +26,7 @@ class Method:
 
     name: ClassVar[str]
     paper: ClassVar[str]
+    extra: ClassVar[str | None]  # the optional package that it is made with
 
     def tunes(self, parameter: str) -> bool:
         """Whether the backbone's own parameter of this name is trained as it is."""
@@ -62,9 +64,11 @@ class Method:
         classifier = _state.classifier_names(model)
         own = self.own(model)
         tuned = [name for name in plain if name in own and name not in classifier]
-        for parameter in plain.values():
-            parameter.requires_grad_(False)
-        self.inject(model, data)
+        there = set(model.modules())
+        with _state.unchanged_on_error(model):
+            self.inject(model, data)
+        for module in set(model.modules()) - there:
+            module.training = model.training  # a model in eval mode stays one, dropout of the method's own included
         _state.adopt(model, self, plain=plain, tuned=tuned, classifier=classifier)
         return model
 
@@ -103,13 +107,24 @@ _METHODS: dict[str, type[Method]] = {}
 M = TypeVar("M", bound=type[Method])
 
 
-def register(name: str, *, paper: str) -> Callable[[M], M]:
-    """Class decorator: `name` is how studies call the method, `paper` its source."""
+def register(name: str, *, paper: str, extra: str | None = None) -> Callable[[M], M]:
+    """Class decorator: `name` is how studies call the method, `paper` its source.
+
+    A method that needs an optional package, `extra`, is there only where that is installed.
+
+    Raises
+    ------
+    InputError
+        Another method has that name, or a hyperparameter says neither what is searched nor that it is fixed.
+    """
 
     def add(cls: M) -> M:
         if name in _METHODS:
-            raise ValueError(f"method {name!r} is registered twice: {_METHODS[name]!r} and {cls!r}")
-        cls.name, cls.paper = name, paper
+            both = " and ".join(f"{c.__module__}.{c.__qualname__}" for c in (_METHODS[name], cls))
+            raise InputError(f"method {name!r} is registered twice, as {both}. Rename one of them.")
+        if plain := [field.name for field in dataclasses.fields(cls) if "bounds" not in field.metadata]:
+            raise InputError(f"method {name!r}: write the default of {plain[0]} with searched(...) or fixed(...).")
+        cls.name, cls.paper, cls.extra = name, paper, extra
         _METHODS[name] = cls
         return cls
 
@@ -117,8 +132,11 @@ def register(name: str, *, paper: str) -> Callable[[M], M]:
 
 
 def list_methods() -> list[str]:
-    """Names of all methods, sorted."""
-    return sorted(_METHODS)
+    """Names of all methods, those of installed plug-ins included, sorted."""
+    _plugins.load(_METHODS)
+    extras = {cls.extra for cls in _METHODS.values() if cls.extra}
+    absent = {extra for extra in extras if importlib.util.find_spec(extra) is None}
+    return sorted(name for name, cls in _METHODS.items() if cls.extra not in absent)
 
 
 def get(name: str) -> type[Method]:
@@ -127,12 +145,20 @@ def get(name: str) -> type[Method]:
     Raises
     ------
     InputError
-        No method has that name; the message lists those that are.
+        No method has that name; the message lists those that are, and the plug-ins that could not be loaded. Or it
+        needs a package that is not installed.
     """
+    known = list_methods()
     try:
-        return _METHODS[name]
+        cls = _METHODS[name]
     except (KeyError, TypeError):
-        raise unknown("method", name, _METHODS) from None
+        raise InputError(" ".join([str(unknown("method", name, known)), *_plugins.failures()])) from None
+    if name not in known:
+        raise InputError(
+            f"method {name!r} needs the package {cls.extra}, which is not installed;"
+            f" pip install 'petl_study[{cls.extra}]'."
+        )
+    return cls
 
 
 def search_space(name: str) -> dict[str, list[Any]]:

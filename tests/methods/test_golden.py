@@ -14,7 +14,6 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from petl_study import methods
-from petl_study.methods._sites import sites
 from petl_study.methods.sct import importance
 
 Tensors = dict[str, torch.Tensor]
@@ -102,6 +101,12 @@ def vpt_shallow(tensors: Tensors) -> Tensors:
     return {"blocks.0.prompts": prompts[0]}
 
 
+def vqt(tensors: Tensors) -> Tensors:
+    queries = enumerate(tensors["vqt.query_prompt_embeddings"])
+    weight = tensors["vqt.combine_layer.weight"].flatten()
+    return {"head_drop.weight": weight} | {f"blocks.{i}.queries": q for i, q in queries}
+
+
 BASES = "blocks.0.attn.qkv.bases."
 adapters = renamed(("ft_attn_module", "attn.adapter"), ("ft_mlp_module", "mlp.adapter"), ("_proj", ""))
 ssf = renamed(
@@ -140,6 +145,7 @@ CASES = {
     "vpt_deep": ({"prompts": 5}, vpt_deep),
     "vpt_shallow": ({"prompts": 5, "keep": False}, vpt_shallow),
     "vpt_shallow_official": ({"prompts": 5}, vpt_shallow),
+    "vqt": ({"queries": 3, "released": True}, vqt),
 }
 OF = {"sct_attn": "sct", "sct_mlp": "sct", "vpt_shallow_official": "vpt_shallow"}  # files that have another name
 
@@ -210,5 +216,20 @@ def test_sct_scores_are_the_references(vit):
     with np.load(GOLDEN / "sct_selection.npz") as arrays:
         data = [(torch.from_numpy(arrays["e2e/images"]), torch.from_numpy(arrays["e2e/labels"]))]
         expected = torch.from_numpy(arrays["e2e/sct_attn/scores"])
-    scores = importance(vit, sites(vit, "block"), "attn", data)
-    torch.testing.assert_close(scores[:, 0], expected, atol=1e-4, rtol=1e-5)
+    scores = torch.cat(importance(vit, "attn", data))
+    torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [("float32", 1e-4), ("float64", 1e-6)])
+def test_vqts_queries_read_what_the_reference_computes_and_throws_away(dtype, atol, vit, base):
+    with np.load(GOLDEN / "vqt.npz") as arrays:
+        golden = {name: torch.from_numpy(arrays[name]).to(getattr(torch, dtype)) for name in arrays.files}
+    vit = vit.to(getattr(torch, dtype))
+    methods.create("vqt", queries=3).apply(vit)
+    for block, queries in zip(vit.blocks, golden["param/vqt.query_prompt_embeddings"], strict=True):
+        block.queries.data.copy_(queries)
+    before_norm: list[torch.Tensor] = []
+    vit.norm.register_forward_pre_hook(lambda _, inputs: before_norm.append(inputs[0]))
+    vit(base["input"].to(getattr(torch, dtype)))
+    expected = torch.cat([golden[f"extra/block{i}_query_out"] for i in range(3)], dim=1)  # (B, L T, d)
+    torch.testing.assert_close(before_norm[0][:, -9:], expected, atol=atol, rtol=0)
