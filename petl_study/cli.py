@@ -46,9 +46,25 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("runs", type=Path, help="the study's directory")
     status.set_defaults(run=_status)
 
+    export = commands.add_parser(
+        "export",
+        help="write a run's model as a plain timm checkpoint",
+        description="Write a finished run's model as a plain timm checkpoint, and show that it says what the run said.",
+    )
+    export.add_argument("directory", metavar="RUN", type=Path, help="STUDY/runs/<task>/<method>/<key>")
+    export.add_argument(
+        "--merged", action="store_true", help="fold the method into the backbone (the one form there is)"
+    )
+    export.add_argument("--out", type=Path, help="where it goes (default: exports/<task>-<method>-<key>)")
+    export.add_argument("--device", default="cpu", help="where it is tried: cpu, cuda ... (default: %(default)s)")
+    export.set_defaults(run=_export)
+
     for name, summary in _LISTS.items():
         table = commands.add_parser(name, help=summary)
         table.set_defaults(run=lambda _, name=name: _list(name))
+        if name == "methods":
+            table.add_argument("name", nargs="?", help="one method: its equation, size, search space and more")
+            table.set_defaults(run=_methods)
 
     for name, (_, summary) in _PARTS.items():
         commands.add_parser(name, help=summary, add_help=False).set_defaults(part=name)
@@ -63,6 +79,7 @@ _LISTS = {
 # Commands whose module defines its own options: it is imported only when its command is given.
 _PARTS = {
     "report": ("petl_study.report", "write report.html, tables and figures of a study"),
+    "bench": ("petl_study.bench", "measure seconds and memory beside the plain way of doing the same"),
     "pretrain": ("petl_study.pretraining.cli", "pre-train the embedded backbone from rendered images"),
 }
 
@@ -100,6 +117,18 @@ def _run(study: str, options: argparse.Namespace) -> int:
     return 1 if outcome.failed else 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    if not options.merged:
+        raise InputError(
+            "export writes a run's model with its method folded into the backbone: say so with --merged."
+            f" The tuned tensors alone, unmerged, are {options.directory / 'tuned.safetensors'}."
+        )
+    _require_device(options.device)
+    from petl_study import export
+
+    return export.run(options.directory, options.out, options.device)
+
+
 def _run_part(name: str, argv: list[str]) -> int:
     module, summary = _PARTS[name]
     part = importlib.import_module(module)
@@ -133,6 +162,16 @@ def _status(options: argparse.Namespace) -> int:
     from petl_study.status import show
 
     return show(options.runs)
+
+
+def _methods(options: argparse.Namespace) -> int:
+    from petl_study import listing
+
+    if options.name is None:
+        listing.methods()
+    else:
+        listing.method(options.name)
+    return 0
 
 
 def _list(name: str) -> int:

@@ -70,7 +70,7 @@ def test_lists_show_everything_there_is(run):
         (["run", "STUDY", "--engine", "threads"], {}, "unknown engine 'threads'; known: processes, serial"),
         (["run", "STUDY", "--workers", "0"], {}, "--workers must be a whole number of at least 1, got 0"),
         (["run", "STUDY", "--device", "cuda:99"], {}, "device 'cuda:99' is not to be had here"),
-        (["run", "nowhere.yaml"], {}, "unknown study 'nowhere.yaml'; known: quickstart"),
+        (["run", "nowhere.yaml"], {}, "unknown study 'nowhere.yaml'; known: "),
         (["status", "nowhere"], {}, "nowhere is no study: it has no study.json"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -68,6 +69,12 @@ def create(name: str, classes: int, *, drop_path: float = 0.0) -> nn.Module:
     nn.init.trunc_normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     return model
+
+
+def architecture(name: str) -> tuple[str, dict[str, Any]]:
+    """Name and arguments with which timm.create_model makes the modules of backbone `name`, its classifier aside."""
+    info(name)
+    return micro.ARCHITECTURE, dict(micro.ARGUMENTS)
 
 
 def require_classes(name: str, classes: Sequence[str], task: str) -> None:

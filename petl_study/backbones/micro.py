@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from petl_study.errors import DamagedRecord, InputError
 
 IMAGE_SIZE = 32
+# 4 x 4 patches and a class token, 6 blocks of width 96 with 3 heads: a timm architecture, but for these arguments.
+ARCHITECTURE = "vit_tiny_patch16_224"
+ARGUMENTS: dict[str, Any] = {"img_size": IMAGE_SIZE, "patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3}
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
 WEIGHTS = Path(__file__).parent / "weights" / "micro_vit.safetensors"
@@ -29,19 +32,8 @@ REMEDY = "Install petl_study again, or train new weights: petl-study pretrain --
 
 
 def build(num_classes: int, **kwargs: Any) -> VisionTransformer:
-    """The architecture with fresh weights: 4 x 4 patches and a class token, 6 blocks of width 96 with 3 heads.
-
-    `kwargs` go to `timm.models.VisionTransformer`, such as ``drop_path_rate``.
-    """
-    model = VisionTransformer(
-        img_size=IMAGE_SIZE,
-        patch_size=8,
-        embed_dim=96,
-        depth=6,
-        num_heads=3,
-        num_classes=num_classes,
-        **kwargs,
-    )
+    """The architecture with fresh weights; `kwargs` go to `timm.models.VisionTransformer`: ``drop_path_rate``, say."""
+    model = VisionTransformer(**ARGUMENTS, num_classes=num_classes, **kwargs)
     model.pretrained_cfg = {  # type: ignore[assignment]  # what timm.data.resolve_model_data_config reads
         "input_size": (3, IMAGE_SIZE, IMAGE_SIZE),
         "mean": MEAN,
