@@ -100,5 +100,6 @@ def _trial(study: StudySpec, task: str, method: MethodSpec, point: dict[str, Any
         head=study.head_of(task),
         protocol=study.protocol,
         study=study.name,
+        keep=study.keep,
         **role,
     )

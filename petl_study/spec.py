@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from petl_study import backbones, methods, tasks
 from petl_study.errors import InputError, unknown
+from petl_study.keep import Keep
 from petl_study.protocols import Protocol
 
 HeadKind = Literal["new", "zero_shot"]
@@ -92,6 +93,7 @@ class StudySpec(_Strict):
     search: Search = Search()
     seeds: list[int] = Field(default=[0], min_length=1)
     head: HeadKind | dict[str, HeadKind] = "new"  # of every task, or task by task (the rest: new)
+    keep: Keep = Keep()
 
     @field_validator("backbone")
     @classmethod
@@ -127,6 +129,12 @@ class StudySpec(_Strict):
         for task in self.tasks:
             if self.head_of(task) == "zero_shot":
                 backbones.require_classes(self.backbone, tasks.info(task).classes, task)
+        return self
+
+    @model_validator(mode="after")
+    def _kept_things_exist(self) -> StudySpec:
+        shifts = {shift for task in self.tasks for shift in tasks.info(task).shift_sets}
+        self.keep.require_known(shifts, {method.name for method in self.methods})
         return self
 
     def head_of(self, task: str) -> HeadKind:
@@ -216,7 +224,7 @@ def _distinct(values: list[Any], kind: str) -> list[Any]:
     return values
 
 
-_MODELS: dict[str, type[BaseModel]] = {"search": Search, "protocol": Protocol}
+_MODELS: dict[str, type[BaseModel]] = {"search": Search, "protocol": Protocol, "keep": Keep}
 
 
 def _explain(error: Any) -> str:

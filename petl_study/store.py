@@ -180,8 +180,10 @@ def write(
         files = {p.name: {"bytes": p.stat().st_size, "sha256": _digest(p)} for p in sorted(temporary.iterdir())}
         sealed = seal({**header, "format": FORMAT, "files": files})
         (temporary / "record.json").write_text(json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False))
-        for path in (*temporary.iterdir(), temporary):
+        for path in temporary.iterdir():
+            path.chmod(0o644)  # safetensors writes 0600: a shared study has other readers
             _sync(path)
+        _sync(temporary)
         temporary.chmod(0o755)  # mkdtemp's 0700 would hide a shared study from its other readers
         try:
             temporary.rename(directory)

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from petl_study import backbones, methods, store, tasks, training
+from petl_study.keep import Keep
 from petl_study.protocols import Protocol
 from petl_study.store import Record, Study
 from petl_study.tasks import Task
@@ -40,6 +41,7 @@ class Trial:
     seed: int
     fit: Literal["train", "trainval"]
     study: str = field(compare=False)
+    keep: Keep = field(default_factory=Keep)
     selected: dict[str, Any] | None = field(default=None, compare=False)
 
     @property
@@ -64,6 +66,8 @@ class Trial:
             # Three sources of chance, apart, so that one can be varied alone. The embedded splits are not sampled.
             "seeds": {"init": self.seed, "order": self.seed, "sampling": 0},
             "fit": self.fit,
+            # All that can be kept is the default, and needs no word in the name.
+            **({"keep": self.keep.model_dump(mode="json")} if self.keep != Keep() else {}),
         }
 
     def describe(self) -> str:
@@ -101,7 +105,7 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         fitted = time.perf_counter()
         looked_at = {name: task.split(name) for name in _looked_at(trial, task)}
         made = time.perf_counter()  # shift sets are rendered when first asked for: no cost of the method's
-        logits = {name: training.predict(model, split, normalise) for name, split in looked_at.items()}
+        logits = {name: trial.keep.rounded(training.predict(model, s, normalise)) for name, s in looked_at.items()}
         predicted = time.perf_counter()
     except training.Diverged as error:
         curve = getattr(error, "curve", header.get("curve", []))
@@ -119,7 +123,8 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         best = store.read(study.path / trial.selected["path"])
         logits["val"], examples["val"] = best.logits("val"), best.examples("val")
     header["results"] = {name: training.score(logits[name], examples[name][1]) for name in logits}
-    tensors = methods.state_dict(model) if trial.kind == "run" else {}
+    kept = trial.kind == "run" and trial.keep.tensors_of(trial.method)
+    tensors = methods.state_dict(model) if kept else {}
     return store.write(
         where, header, logits=logits, examples=examples, tensors={name: t.cpu().numpy() for name, t in tensors.items()}
     )
@@ -140,12 +145,14 @@ def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.No
     normalise = (
         training.Normalisation((0.0,) * 3, (1.0,) * 3) if plain else training.Normalisation(known.mean, known.std)
     )
-    train = training.to_tensor(task.split(trial.fit).images, torch.device("cpu"))
-    labels = torch.from_numpy(task.split(trial.fit).labels)
-    size = trial.protocol.batch_size
-    data = ((normalise(i), t) for i, t in zip(train.split(size), labels.split(size), strict=True))
+    model.to(device)
+    train = training.to_tensor(task.split(trial.fit).images, torch.device(device))
+    labels = torch.from_numpy(task.split(trial.fit).labels).to(device)
+    # Shuffled: what a method learns of a batch (GPS contrasts its images) must not depend on how the task is sorted.
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(trial.seed)).to(device)
+    data = ((normalise(train[i]), labels[i]) for i in order.split(trial.protocol.batch_size))
     methods.create(trial.method, **trial.hyperparameters).apply(model, data)
-    return model.to(device), normalise
+    return model, normalise
 
 
 def _fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalisation) -> list[dict[str, float]]:
@@ -167,7 +174,7 @@ def _fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normali
 
 
 def _looked_at(trial: Trial, task: Task) -> list[str]:
-    return ["val"] if trial.kind == "trial" else ["test", *task.shifts]
+    return ["val"] if trial.kind == "trial" else ["test", *trial.keep.shifts_of(tuple(task.shifts))]
 
 
 def _count(model: nn.Module) -> dict[str, int]:

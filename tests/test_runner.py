@@ -247,3 +247,17 @@ def test_an_interrupt_stops_cleanly_and_says_what_is_kept(tmp_path, study_file):
     assert driver.returncode == 130
     assert "interrupted. What is stored is kept" in errors
     assert "Traceback" not in errors
+
+
+def test_a_study_keeps_what_it_says(tmp_path):
+    kept = {"logits": "float16", "shifts": ["contrast:2"], "tensors": ["lora"]}
+    run(tmp_path / "study", **STUDY, keep=kept)
+    runs = {record.spec["method"]: record for record in Study(tmp_path / "study").records("run")}
+    for record in runs.values():
+        assert record.sets == ["test", "contrast:2", "val"]
+        assert record.logits("test").dtype == np.float16
+        result = record.header["results"]["test"]
+        assert result == training.score(record.logits("test"), record.examples("test")[1])
+    assert runs["lora"].tensors()
+    with pytest.raises(InputError, match=r"has no tuned\.safetensors"):
+        runs["bitfit"].tensors()

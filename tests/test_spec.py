@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import toy
-from petl_study import spec
+from petl_study import methods, spec, tasks
 from petl_study.errors import InputError
 
 
@@ -34,12 +34,22 @@ def test_a_resolved_study_resolves_to_itself():
     assert spec.resolve(study.model_dump()) == study
 
 
-def test_the_shipped_quickstart_is_valid():
+def test_the_shipped_quickstart_is_broad():
     study = spec.load("quickstart")
-    assert len(study.tasks) == 6
-    assert [m.name for m in study.methods] == ["linear", "full", "bitfit", "lora", "ssf"]
+    assert {tasks.info(task).group for task in study.tasks} == {"natural", "specialized", "structured"}
+    chosen = {method.name for method in study.methods}
+    assert len(chosen) >= 12
+    assert {"linear", "full", "lora", "adaptformer", "vpt_deep", "bitfit", "ssf", "sct", "rlrr"} <= chosen
     assert all(study.trials(m) >= 3 for m in study.methods)
-    assert (study.head_of("digits"), study.head_of("count")) == ("zero_shot", "new")
+    assert (study.head_of("digits"), study.head_of("cells")) == ("zero_shot", "new")
+
+
+def test_the_embedded_study_is_every_method_on_every_task_over_its_whole_space():
+    study = spec.load("embedded")
+    assert sorted(method.name for method in study.methods) == methods.list_methods()
+    assert sorted(study.tasks) == sorted(t for t in tasks.list_tasks() if t != "toy")
+    assert all(method.space == methods.search_space(method.name) for method in study.methods)
+    assert (study.search.trials, study.seeds) == (None, [0, 1, 2])
 
 
 def test_a_changed_protocol_does_not_pass_under_the_old_name():
@@ -58,7 +68,7 @@ def test_numbers_may_be_written_as_people_write_them(tmp_path):
 def test_unknown_names_say_what_is_known():
     refused(r"my\.yaml: tasks: unknown task 'toyy'; known: .*toy.*Did you mean 'toy'\?", tasks=["toyy"])
     refused(r"methods\.0: unknown method 'lorra'; .*Did you mean 'lora'", methods=["lorra"])
-    refused(r"unknown hyperparameter of lora 'r'; known: dropout, rank", methods=[{"lora": {"r": 8}}])
+    refused(r"unknown hyperparameter of lora 'r'; known: dropout, init, rank, sites", methods=[{"lora": {"r": 8}}])
     refused(r"backbone: unknown backbone 'vit'; known: micro_vit", backbone="vit")
     refused(r"unknown protocol 'embeded'; known: embedded", protocol="embeded")
     refused(r"top level: unknown key 'taks'; known: .*tasks.*Did you mean 'tasks'", taks=["toy"])
@@ -112,3 +122,13 @@ def test_yaml_cannot_make_objects(tmp_path):
     file.write_text("name: !!python/object/apply:os.system ['true']")
     with pytest.raises(InputError, match="is not valid YAML"):
         spec.load(file)
+
+
+def test_what_is_kept_must_exist_in_the_study():
+    kept = spec.resolve(toy.study(keep={"logits": "float16", "shifts": ["contrast:2"], "tensors": ["lora"]})).keep
+    assert kept.shifts_of(("contrast:1", "contrast:2")) == ["contrast:2"]
+    assert (kept.tensors_of("lora"), kept.tensors_of("bitfit")) == (True, False)
+    with pytest.raises(InputError, match=r"keep\.shifts: unknown shift set 'fog'; known: contrast"):
+        spec.resolve(toy.study(keep={"shifts": ["fog"]}))
+    with pytest.raises(InputError, match=r"keep\.tensors: unknown method 'ssf'; known: bitfit, lora"):
+        spec.resolve(toy.study(keep={"tensors": ["ssf"]}))

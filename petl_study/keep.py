@@ -1,0 +1,47 @@
+"""What of a final run is stored beside its record: everything, unless a study says otherwise."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from petl_study.errors import unknown
+
+
+class Keep(BaseModel):
+    """Logits' precision, which shift sets are looked at, and whose tuned tensors stay.
+
+    Accuracies are those of the logits as they are stored, so that whoever reads them counts the same.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    logits: Literal["float32", "float16"] = "float32"
+    shifts: list[str] | None = None  # kinds (`noise`) or sets (`noise:3`); None: all that a task has
+    tensors: bool | list[str] = True  # of all methods, of none, or of those named
+
+    def shifts_of(self, sets: tuple[str, ...]) -> list[str]:
+        """Those of a task's shift sets that are looked at."""
+        wanted = self.shifts
+        return [s for s in sets if wanted is None or s in wanted or s.partition(":")[0] in wanted]
+
+    def tensors_of(self, method: str) -> bool:
+        """Whether the tuned tensors of `method` are stored."""
+        return self.tensors if isinstance(self.tensors, bool) else method in self.tensors
+
+    def rounded(self, logits: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+        """`logits` in the precision in which they are stored."""
+        return logits.astype(self.logits)
+
+    def require_known(self, shifts: set[str], methods: set[str]) -> None:
+        """Raise InputError unless every shift named is one of the study's tasks', every method one of the study's."""
+        known = shifts | {s.partition(":")[0] for s in shifts}
+        for shift in self.shifts or ():
+            if shift not in known:
+                raise unknown("shift set", shift, known, where="keep.shifts")
+        for method in self.tensors if isinstance(self.tensors, list) else ():
+            if method not in methods:
+                raise unknown("method", method, methods, where="keep.tensors")
