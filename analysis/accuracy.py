@@ -1,4 +1,4 @@
-"""How accurate every method is: task by task, on average, and in rank."""
+"""How accurate every method is: task by task, and on average."""
 
 from __future__ import annotations
 
@@ -44,47 +44,54 @@ def mean_accuracies(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     -------
     DataFrame
         `scope`, `method`, `tasks` (how many), `tuned_parameters`, `fewest_parameters`, `most_parameters` (mean and
-        range over tasks: a searched size differs), `accuracy`, `low`, `high`, `level`, `interval`. A scope is a
-        group, ``all tasks`` or ``mean of groups``: the two means that the literature both calls *the* mean; they
-        differ when groups differ in size. `interval` is ``t over seeds`` where all the method's tasks have the same
-        two or more seeds, otherwise ``normal over examples``.
+        range over tasks: a searched size differs; NaN where one of them is not known), `accuracy`, `low`, `high`,
+        `level`, `interval`. A scope is a group, ``all tasks`` or ``mean of groups``: the two means that the literature
+        both calls *the* mean; they differ when groups differ in size. `interval` is ``t over seeds`` where all the
+        method's tasks have the same two or more seeds, otherwise ``normal over examples``, or ``none`` where the number
+        of examples is not known.
     """
     require_level(level)
     _require_averageable(runs)
+    unknown_here = {name: np.nan for name in ("test_examples", "tuned_parameters") if name not in runs}
+    runs = runs.assign(**unknown_here)
     cells = runs.groupby(["task", "group", "method"], as_index=False).agg(
         accuracy=("test_accuracy", "mean"),
         examples=("test_examples", "first"),
         seeds=("seed", "size"),
         tuned=("tuned_parameters", "mean"),
     )
-    require_complete(cells.pivot_table(index="task", columns="method", values="accuracy"))
+    table_of_all = cells.pivot_table(index="task", columns="method", values="accuracy")
+    require_complete(table_of_all.reindex(index=sorted(set(runs["task"])), columns=sorted(set(runs["method"]))))
     group_of = cells.groupby("task")["group"].first()
+    by_seeds = {
+        method: some.pivot_table(index="task", columns="seed", values="test_accuracy")
+        for method, some in runs.groupby("method")
+    }
     table = []
     for scope, weights in _scopes(group_of).items():
         for method, of_method in cells[cells["task"].isin(weights.index)].groupby("method"):
             of_method = of_method.set_index("task").loc[weights.index]
             accuracy = weights.to_numpy() @ of_method["accuracy"].to_numpy()
-            by_seed = (
-                runs[(runs["method"] == method) & runs["task"].isin(weights.index)]
-                .pivot_table(index="task", columns="seed", values="test_accuracy")
-                .loc[weights.index]
-            )
+            by_seed = by_seeds[method].loc[weights.index].dropna(axis="columns", how="all")
             if by_seed.shape[1] >= 2 and not by_seed.isna().to_numpy().any():
                 low, high = np.clip(t_interval(weights.to_numpy() @ by_seed.to_numpy(), level), 0.0, 1.0)
                 interval = "t over seeds"
             else:
                 p, n = of_method["accuracy"], of_method["examples"].astype(float)
-                half = stats.norm.ppf((1 + level) / 2) * float(np.sqrt((weights**2 * p * (1 - p) / n).sum()))
-                low, high, interval = accuracy - half, accuracy + half, "normal over examples"
+                half = stats.norm.ppf((1 + level) / 2) * float(
+                    np.sqrt((weights**2 * p * (1 - p) / n).sum(skipna=False))
+                )
+                interval = "none" if np.isnan(half) else "normal over examples"
+                low, high = accuracy - half, accuracy + half
             tuned = of_method["tuned"].astype(float)
             table.append(
                 {
                     "scope": scope,
                     "method": method,
                     "tasks": len(weights),
-                    "tuned_parameters": tuned.mean(),
-                    "fewest_parameters": tuned.min(),
-                    "most_parameters": tuned.max(),
+                    "tuned_parameters": tuned.mean(skipna=False),
+                    "fewest_parameters": tuned.min(skipna=False),
+                    "most_parameters": tuned.max(skipna=False),
                     "accuracy": accuracy,
                     "low": low,
                     "high": high,
@@ -93,45 +100,6 @@ def mean_accuracies(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(table)
-
-
-def mean_ranks(
-    runs: pd.DataFrame, *, rng: np.random.Generator, level: float = 0.95, draws: int = 10_000
-) -> pd.DataFrame:
-    """Mean rank of every method over tasks, with a bootstrap interval over tasks.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        As for `accuracy_table`, with every method on every task. Seeds are averaged before ranking.
-    rng : numpy.random.Generator
-        The only source of chance: `draws` resamples of the T tasks, of which the interval covers `level` (0 to 1).
-
-    Returns
-    -------
-    DataFrame
-        A row a method, best first: `method`, `mean_rank` (1 is best of M, ties share), `low`, `high`, `level`,
-        `tasks`. One task says nothing of others: its interval is NaN.
-    """
-    require_level(level)
-    _require_averageable(runs)
-    accuracy = runs.pivot_table(index="task", columns="method", values="test_accuracy")  # (T, M), mean over seeds
-    require_complete(accuracy)
-    # Rounded, so that two methods with equally many correct examples tie whatever the order their seeds were added in.
-    ranks = accuracy.round(12).rank(axis="columns", ascending=False).to_numpy()  # (T, M)
-    picks = rng.integers(len(ranks), size=(draws, len(ranks)))  # (draws, T)
-    low, high = np.quantile(ranks[picks].mean(axis=1), [(1 - level) / 2, (1 + level) / 2], axis=0)  # (M,) each
-    if len(ranks) == 1:
-        low = high = np.full(ranks.shape[1], np.nan)
-    columns = {
-        "method": accuracy.columns,
-        "mean_rank": ranks.mean(axis=0),
-        "low": low,
-        "high": high,
-        "level": level,
-        "tasks": len(ranks),
-    }
-    return pd.DataFrame(columns).sort_values(["mean_rank", "method"], ignore_index=True)
 
 
 def complete_methods(runs: pd.DataFrame) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 
 from petl_study.errors import InputError
@@ -10,6 +13,7 @@ ACROSS_TASKS = ("protocol", "protocol_fingerprint", "backbone", "weights")  # on
 WITHIN_TASK = ("data", "head", "test_examples")  # may differ between tasks, not inside one
 
 _SHOWN = 12  # characters of a fingerprint that an error shows: enough to find it
+_FINGERPRINT = 64  # characters that it has
 
 
 def require_comparable(runs: pd.DataFrame) -> None:
@@ -32,6 +36,24 @@ def require_comparable(runs: pd.DataFrame) -> None:
         for task, of_task in runs.groupby("task", sort=True):
             if len(of_task[column].unique()) > 1:
                 raise InputError(f"task {task!r}: {_differing(of_task, column)}")
+
+
+def by_protocol(runs: pd.DataFrame, table: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
+    """`table` of the runs of each protocol on their own, one below the other, with the column `protocol` first.
+
+    What is made under two protocols is not averaged or ranked together, but it may be looked at side by side.
+
+    Examples
+    --------
+    >>> both = pd.concat([load_runs("runs/mine"), load_published(protocol="default")])
+    >>> figures.mean_ranks(by_protocol(both, mean_ranks, rng=np.random.default_rng(0)))
+    """
+    parts = []
+    for name, some in runs.groupby("protocol", sort=True):
+        part = table(some, **options)
+        part.insert(0, "protocol", name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
 
 
 def require_distinct(runs: pd.DataFrame) -> None:
@@ -79,10 +101,15 @@ def _differing(runs: pd.DataFrame, column: str) -> str:
     """Which values of `column` there are, and whose they are."""
     whose = "study" if "study" in runs and len(runs["study"].unique()) > 1 else "method"
     values = [
-        f"{str(value)[:_SHOWN]} ({whose} {', '.join(sorted(set(map(str, some[whose]))))})"
+        f"{_short(value)} ({whose} {', '.join(sorted(set(map(str, some[whose]))))})"
         for value, some in runs.groupby(column, sort=True, dropna=False)
     ]
     return (
         f"results with different {column.replace('_', ' ')} are not averaged or ranked together: {'; '.join(values)}."
         f" Take them one at a time, such as runs[runs.{column} == VALUE]."
     )
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text[:_SHOWN] if len(text) == _FINGERPRINT else text

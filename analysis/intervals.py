@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from petl_study.errors import InputError
+
+
+class Interval(NamedTuple):
+    """The ends of an interval, and what it is of; by default there is none."""
+
+    low: float = float("nan")
+    high: float = float("nan")
+    of: str = "none"
 
 
 def require_level(level: float) -> None:
@@ -30,7 +39,40 @@ def wilson_interval(accuracy: float, examples: int, level: float = 0.95) -> tupl
     z = stats.norm.ppf((1 + level) / 2)
     centre = (accuracy + z**2 / (2 * examples)) / (1 + z**2 / examples)
     half = z / (1 + z**2 / examples) * np.sqrt(accuracy * (1 - accuracy) / examples + z**2 / (4 * examples**2))
-    return float(centre - half), float(centre + half)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))  # at 0 and 1 rounding would step over
+
+
+def welch_interval(one: ArrayLike, other: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Welch's t interval of the difference of two means, of n >= 2 values each with variances of their own.
+
+    Two sets of constants have no spread to go by: the interval is the difference itself.
+    """
+    one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    difference = float(one.mean() - other.mean())
+    if one.std() + other.std() < 1e-12:
+        return difference, difference
+    found = stats.ttest_ind(one, other, equal_var=False).confidence_interval(level)
+    return float(found.low), float(found.high)
+
+
+def newcombe_interval(one: float, other: float, n_one: int, n_other: int, level: float = 0.95) -> tuple[float, float]:
+    """Newcombe's interval of the difference of two proportions (1998, method 10): both Wilson intervals, combined.
+
+    As if the two were measured on different examples: where they were measured on the same it is too wide.
+    """
+    low, high = wilson_interval(one, n_one, level)
+    other_low, other_high = wilson_interval(other, n_other, level)
+    below, above = np.hypot(one - low, other_high - other), np.hypot(high - one, other - other_low)
+    return float(one - other - below), float(one - other + above)
+
+
+def nan_interval(drawn: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """Percentile interval of the draws in which the statistic is defined; NaN where that is none of them."""
+    drawn = drawn[~np.isnan(drawn)]
+    if not len(drawn):
+        return float("nan"), float("nan")
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def summarise(

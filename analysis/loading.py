@@ -45,8 +45,8 @@ def load_runs(path: Paths) -> pd.DataFrame:
         `task`, `group`, `method`, `seed` (of initialisation; `order_seed` and `sampling_seed` beside it); what the
         search chose: `hyperparameters` (a dict), `lr`, `weight_decay`, from `search_trials` trials of which
         `search_failed` failed; `test_accuracy` and `val_accuracy` (fractions; the latter of the search's best trial,
-        trained on train alone), `test_loss`, `val_loss` (nats), `test_examples`; `tuned_parameters` (without the
-        classifier), `classifier_parameters`, `model_parameters`; `bytes` (of the stored tuned tensors and
+        trained on train alone), `test_loss`, `val_loss` (nats), `test_examples`, `val_examples`; `tuned_parameters`
+        (without the classifier), `classifier_parameters`, `model_parameters`; `bytes` (of the stored tuned tensors and
         classifier); `fit_seconds`, `predict_seconds`, `peak_memory_bytes`; and what it was made under: `protocol`
         (its name), `protocol_fingerprint`, `data`, `backbone`, `weights`, `head`, `key`, `study`.
     """
@@ -59,8 +59,9 @@ def load_trials(path: Paths) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `load_runs`, with `status` ("finished" or "failed": no accuracy) and `selected`: whether a stored run was
-        made with its hyperparameters.
+        As `load_runs`, with `status` ("finished" or "failed": no accuracy), `selected`: whether a stored run was
+        made with its hyperparameters, `best_val_accuracy`: of its best epoch (`val_accuracy` is of its last), and
+        `classes`: how many the task has.
     """
     winners = {record.header.get("selected", {}).get("trial") for record in _records(path, "run")}
     rows = [read_row(record, trial_row) | {"selected": record.key in winners} for record in _records(path, "trial")]

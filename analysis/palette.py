@@ -43,7 +43,12 @@ class Style:
 # What is compared with stands apart from what is compared: no hue.
 _STYLES = {"linear": Style("#6F6F6F", "X"), "full": Style("#000000", "d")}
 _STYLES |= {name: Style(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(_METHODS)}
-_RULES = {"mean_logit": 0, "mean_prob": 1, "vote": 2}
+# An ensemble is a star. The geometric mean answers as the mean logit does, and has its colour, hollow.
+_RULES = {
+    rule: Style(_COLOURS[i], "*")
+    for i, rule in enumerate(("mean_logit", "mean_prob", "vote", "median", "weighted", "greedy"))
+}
+_RULES |= {"geometric": Style(_COLOURS[0], "*", filled=False), "stacking": Style(_COLOURS[1], "*", filled=False)}
 
 
 def style(name: str) -> Style:
@@ -56,7 +61,7 @@ def style(name: str) -> Style:
         return _STYLES[name]
     kind, _, rule = name.partition(":")
     if kind == "ensemble" and rule in _RULES:
-        return Style(_COLOURS[_RULES[rule]], "*")
+        return _RULES[rule]
     drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
     return Style(_COLOURS[drawn % len(_COLOURS)], _MARKERS[drawn % len(_MARKERS)], filled=False)
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
+from analysis.numeric import finite_rows, log_doubt, widen
 from petl_study.errors import InputError, unknown
 
 Members = Sequence[int] | Sequence[str] | NDArray[Any] | None
 
-_BLOCK_BYTES = 64 * 2**20  # a float64 working copy of this size stays small beside the logits themselves
+_BLOCK_BYTES = 4 * 2**20  # a float64 working copy of this size stays in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,8 @@ class Predictions:
     labels : (N,) integers
         The true classes, 0 to C - 1.
     logits : (R, N, C) floats
-        Finite. Kept in the precision they come in (float16 of many runs on many examples is large enough).
+        Finite. Kept in the precision they come in, and where they are: an array that maps a file, such as
+        ``np.load("logits.npy", mmap_mode="r")``, is never copied, and whatever computes on it works block by block.
     runs : DataFrame
         R rows, in the order of `logits`, with at least `method`; `seed` where there is one.
     ids : (N,) text, optional
@@ -60,10 +63,10 @@ class Predictions:
         set_(self, "labels", _checked_labels(self.labels, N, C))
         set_(self, "runs", runs)
         set_(self, "ids", None if self.ids is None else _checked_ids(self.ids, N))
-        # Run by run: a mask of all the logits at once would need half as much memory as float16 logits themselves.
         for name, said in zip(self.names, logits, strict=True):
-            if not np.isfinite(said).all():
-                wrong = np.flatnonzero(~np.isfinite(said).all(axis=1))
+            finite = np.concatenate([finite_rows(said[block]) for block in self.blocks()])
+            if not finite.all():
+                wrong = np.flatnonzero(~finite)
                 raise InputError(
                     f"run {name} has NaN or infinite logits for {len(wrong)} of {N} examples (the first is number"
                     f" {wrong[0]}). Leave that run or those examples out."
@@ -83,7 +86,11 @@ class Predictions:
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """The class with the highest logit; of equal ones, the first: (R, N)."""
-        return self.logits.argmax(axis=-1).astype(np.int64, copy=False)
+        said = np.empty(self.logits.shape[:2], np.int64)
+        for block in self.blocks():
+            for run, logits in enumerate(self.logits):
+                said[run, block] = widen(logits[block]).argmax(axis=-1)
+        return said
 
     @cached_property
     def correct(self) -> NDArray[np.bool_]:
@@ -94,6 +101,31 @@ class Predictions:
     def accuracy(self) -> NDArray[np.float64]:
         """The fraction of correct examples: (R,)."""
         return self.correct.mean(axis=1)
+
+    @cached_property
+    def doubt(self) -> NDArray[np.float64]:
+        """log(1 / p - 1) where p is the probability of the predicted class (see `log_doubt`): (R, N)."""
+        doubt = np.empty(self.logits.shape[:2])
+        for block in self.blocks():
+            for run, logits in enumerate(self.logits):
+                doubt[run, block] = log_doubt(logits[block])
+        return doubt
+
+    @cached_property
+    def confidence(self) -> NDArray[np.float64]:
+        """The probability of the predicted class: (R, N)."""
+        return expit(-self.doubt)
+
+    @cached_property
+    def log_likelihood(self) -> NDArray[np.float64]:
+        """The logarithm of the probability of the true class: (R, N). Its mean is minus the cross-entropy, in nats."""
+        examples = np.arange(len(self.labels))
+        top, true = (
+            np.stack([logits[examples, said] for logits, said in zip(self.logits, classes, strict=True)])
+            for classes in (self.predicted, np.broadcast_to(self.labels, self.predicted.shape))
+        )
+        behind: NDArray[np.float64] = true.astype(np.float64) - top.astype(np.float64)
+        return behind - np.logaddexp(0.0, self.doubt)
 
     def positions(self, members: Members = None) -> NDArray[np.int64]:
         """The rows of `runs` that `members` means.
@@ -128,9 +160,12 @@ class Predictions:
         return rows.astype(np.int64)
 
     def select(self, members: Members) -> Predictions:
-        """The same examples, some of the runs."""
+        """The same examples, some of the runs. Rows at equal distances (0, 1, 2 or 0, 2, 4) are not copied."""
         rows = self.positions(members)
-        return Predictions(self.labels, self.logits[rows], self.runs.iloc[rows], self.ids)
+        step = int(rows[1] - rows[0]) if len(rows) > 1 else 1
+        even = step > 0 and bool((np.diff(rows) == step).all())
+        logits = self.logits[rows[0] : rows[-1] + 1 : step] if even else self.logits[rows]
+        return Predictions(self.labels, logits, self.runs.iloc[rows], self.ids)
 
     def blocks(self, runs: int = 1) -> Iterator[slice]:
         """Slices of examples, in order, so small that a float64 copy of `runs` runs' logits takes little memory."""

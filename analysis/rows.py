@@ -16,14 +16,15 @@ T = TypeVar("T")
 MADE_UNDER = ["protocol", "protocol_fingerprint", "data", "backbone", "weights", "head", "key", "study"]
 RUN = [
     *("task", "group", "method", "seed", "order_seed", "sampling_seed", "hyperparameters", "lr", "weight_decay"),
-    *("test_accuracy", "test_loss", "test_examples", "val_accuracy", "val_loss"),
+    *("test_accuracy", "test_loss", "test_examples", "val_accuracy", "val_loss", "val_examples"),
     *("tuned_parameters", "classifier_parameters", "model_parameters", "bytes"),
     *("fit_seconds", "predict_seconds", "peak_memory_bytes", "search_trials", "search_failed"),
     *MADE_UNDER,
 ]
 TRIAL = [
     *("task", "group", "method", "hyperparameters", "lr", "weight_decay", "status", "selected"),
-    *("val_accuracy", "val_loss", "tuned_parameters", "fit_seconds", "peak_memory_bytes"),
+    *("val_accuracy", "val_loss", "val_examples", "best_val_accuracy", "classes"),
+    *("tuned_parameters", "fit_seconds", "peak_memory_bytes"),
     *MADE_UNDER,
 ]
 FAILURE = [
@@ -63,6 +64,7 @@ def run_row(record: Record) -> Row:
         **_scores(results, "test"),
         "test_examples": results["test"]["examples"],
         **_scores(results, "val"),
+        "val_examples": results.get("val", {}).get("examples"),
         "predict_seconds": header["cost"]["predict_seconds"],
         "search_trials": selected.get("trials"),
         "search_failed": selected.get("failed"),
@@ -70,7 +72,17 @@ def run_row(record: Record) -> Row:
 
 
 def trial_row(record: Record) -> Row:
-    return {**_trained(record), "status": record.header["status"], **_scores(record.header["results"], "val")}
+    header = record.header
+    seen = [row["val_accuracy"] for row in header.get("curve") or () if "val_accuracy" in row]
+    return {
+        **_trained(record),
+        "status": header["status"],
+        **_scores(header["results"], "val"),
+        "val_examples": header["results"].get("val", {}).get("examples"),
+        # A failed trial has no result, so the epochs before are none either.
+        "best_val_accuracy": max(seen, default=None) if header["results"] else None,
+        "classes": len(header["task"]["classes"]),
+    }
 
 
 def _trained(record: Record) -> Row:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from analysis.comparable import require_comparable
 from analysis.intervals import require_level, summarise, t_interval
+from analysis.over_seeds import kind_of_interval, over_seeds
+from petl_study.errors import InputError, unknown
 
 
 def shift_table(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -62,6 +67,102 @@ def mean_over_shifts(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.Dat
             table.append({"task": task, "method": method, "severity": severity, **measured, **interval})
     columns = ["task", "method", "severity", "kinds", "seeds", "accuracy", "low", "high", "level", "interval"]
     return pd.DataFrame(table, columns=columns)
+
+
+def target_against_shift(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Accuracy of every method on the test set beside its mean over all shift sets, and what it retains.
+
+    Returns
+    -------
+    DataFrame
+        A row for each `task` and `method`: `seeds`; `accuracy`, `low`, `high` (test); `shift_sets` (how many, each
+        counting the same), `shift_accuracy`, `shift_low`, `shift_high`; `retention` (shift accuracy / test accuracy;
+        missing where the latter is 0), `retention_low`, `retention_high`; `level`, `interval`: ``t over seeds``, or
+        ``none`` for one seed (the sets show the same images, so their examples cannot be counted as independent).
+
+    Raises
+    ------
+    InputError
+        No shift set at all; a run that was not asked about a set that others of its task were.
+    """
+    require_level(level)
+    points = shifted(accuracies)
+    points["retention"] = points["shift_accuracy"] / points["accuracy"].where(points["accuracy"] > 0)
+    table = []
+    for (task, method), some in points.groupby(["task", "method"], sort=True):
+        row: dict[str, Any] = {"task": task, "method": method, "seeds": len(some)}
+        row |= over_seeds(some["accuracy"], "accuracy", level=level)
+        row["shift_sets"] = some["shift_sets"].iloc[0]
+        row |= over_seeds(some["shift_accuracy"], "shift_accuracy", "shift_", level=level)
+        row |= over_seeds(some["retention"], "retention", "retention_", level=level, bounds=(0.0, np.inf))
+        table.append({**row, "level": level, "interval": kind_of_interval(len(some))})
+    return pd.DataFrame(table)
+
+
+def shifted(accuracies: pd.DataFrame, target: str = "test") -> pd.DataFrame:
+    """`shift_means` of every method and seed, on the tasks that have shift sets; refuses where none has."""
+    points = shift_means(accuracies, ["method", "seed"], target)
+    if not (points["shift_sets"] > 0).any():
+        tasks = ", ".join(map(str, points["task"].unique()))
+        raise InputError(f"there are no shift sets of {tasks}, only {target!r}. Ask about a task that has some.")
+    return points[points["shift_sets"] > 0].reset_index(drop=True)
+
+
+def shift_means(accuracies: pd.DataFrame, keys: Sequence[str], target: str = "test") -> pd.DataFrame:
+    """Accuracy on the target set and the mean over all shift sets, for every task and value of `keys`.
+
+    Returns
+    -------
+    DataFrame
+        `task`, `keys`, `accuracy`, `shift_accuracy` (missing where a task has no shift set), `shift_sets` (how many).
+
+    Raises
+    ------
+    InputError
+        No such target; or a set that some were asked about and some were not: means over other sets do not compare.
+    """
+    looked_at = one_of_each(accuracies, [*keys, "set"])
+    if target not in set(looked_at["set"]):
+        raise unknown("target", target, set(looked_at["set"]))
+    pieces = []
+    for task, of_task in looked_at.groupby("task", sort=True):
+        sets = of_task.pivot_table(index=list(keys), columns="set", values="accuracy")
+        _require_whole(str(task), sets)
+        shifts = sets.drop(columns=target)
+        means = {"accuracy": sets[target], "shift_accuracy": shifts.mean(axis=1), "shift_sets": shifts.shape[1]}
+        pieces.append(pd.DataFrame(means).reset_index().assign(task=task))
+    return pd.concat(pieces, ignore_index=True)[["task", *keys, "accuracy", "shift_accuracy", "shift_sets"]]
+
+
+def one_of_each(accuracies: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """`accuracies` without validation, comparable, with one row for each task and value of `keys`.
+
+    A run without a seed is that method's only one, and counts as seed 0.
+    """
+    require_comparable(accuracies)
+    looked_at = accuracies[accuracies["set"] != "val"]
+    if "seed" in looked_at:
+        looked_at = looked_at.assign(seed=looked_at["seed"].fillna(0))
+    twice = looked_at[looked_at.duplicated(["task", *keys], keep=False)]
+    if len(twice):
+        first = ", ".join(f"{name} {twice.iloc[0][name]}" for name in ("task", *keys))
+        raise InputError(
+            f"{len(twice)} rows are of the same thing as another, such as {first}; a mean over them would silently"
+            " choose. Keep one of each, such as frame[frame.study == 'NAME']."
+        )
+    return looked_at
+
+
+def _require_whole(task: str, sets: pd.DataFrame) -> None:
+    holes = sets.isna().any(axis=1)
+    if holes.any():
+        first: dict[Any, Any] = sets[holes].reset_index().iloc[0].to_dict()
+        which = ", ".join(f"{name} {first[name]}" for name in sets.index.names)
+        lacking = ", ".join(str(name) for name in sets if pd.isna(first[name]))
+        raise InputError(
+            f"task {task!r}: {holes.sum()} of {len(sets)} rows have no accuracy on a set that others have, such as"
+            f" {which}: {lacking}. Measure it there, or leave the set out of all: frame[frame.set != 'NAME']."
+        )
 
 
 def _shifted_tasks(accuracies: pd.DataFrame) -> pd.DataFrame:

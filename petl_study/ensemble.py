@@ -12,14 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 import analysis
-from petl_study import __version__
+from petl_study import __version__, ensemble_display
 from petl_study.console import console, guarded
-from petl_study.errors import InputError
+from petl_study.errors import InputError, unknown
 from petl_study.store import Examples, Record, Study, write
 
 LEVEL = 0.95  # of every interval that is printed
@@ -39,6 +36,14 @@ class Combination:
         By set: (N, C), and ids (N,), labels (N,).
     gains : DataFrame
         A row a set and comparison: `set` and the columns of `analysis.ensemble_gain`.
+    fitted : FittedRule, optional
+        What the rule learned on validation, if it had to.
+    chosen : DataFrame, optional
+        From `analysis.subsets`, if the members were chosen on validation: the first row is the ensemble.
+    sizes : DataFrame, optional
+        From `analysis.ensemble_sizes` of all runs that were named, on test; where there are seeds to compare with.
+    pairs : DataFrame, optional
+        From `analysis.diversity_gain` of the members, on test, if it was asked for.
     """
 
     combine: str
@@ -47,6 +52,10 @@ class Combination:
     logits: dict[str, NDArray[np.float32]]
     examples: dict[str, Examples]
     gains: pd.DataFrame
+    fitted: analysis.FittedRule | None = None
+    chosen: pd.DataFrame | None = None
+    sizes: pd.DataFrame | None = None
+    pairs: pd.DataFrame | None = None
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -57,6 +66,7 @@ class Combination:
             "method": f"ensemble:{self.combine}",
             "combine": self.combine,
             "members": sorted(member.key for member in self.members),
+            **({"fit": {"set": "val", **self.fitted.settings}} if self.fitted else {}),
             **{name: first[name] for name in ("task", "data", "backbone", "weights", "head", "protocol")},
         }
 
@@ -67,6 +77,11 @@ def combine(
     methods: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     rule: str = "mean_logit",
+    *,
+    fit: str = "val",
+    steps: int = 20,
+    subsets: int | None = None,
+    pairs: bool = False,
 ) -> Combination:
     """Combine the finished runs of `task` in the study at `path`.
 
@@ -75,7 +90,15 @@ def combine(
     methods, seeds : sequence, optional
         Which runs are members; all by default.
     rule : str
-        One of `analysis.COMBINE`.
+        One of `analysis.COMBINE`, or of `analysis.FITTED`.
+    fit : str
+        The set on which a rule of `analysis.FITTED` is fitted and members are chosen: ``val``, and no other.
+    steps : int
+        Picks of ``greedy``.
+    subsets : int, optional
+        Let validation choose the members: the best of all subsets of two to this many.
+    pairs : bool
+        Whether to look at every pair of members by itself.
 
     Raises
     ------
@@ -85,6 +108,7 @@ def combine(
     """
     if methods is not None:
         _require_methods(methods)
+    _require_rule(rule, fit, subsets)
     preds = analysis.load_predictions(path, task, "test", methods, seeds)
     if len(preds) < 2:
         raise InputError(
@@ -92,20 +116,43 @@ def combine(
             " seeds, such as --methods all."
         )
     analysis.require_comparable(preds.runs)
+    rows, chosen, fitted = np.arange(len(preds)), None, None
+    if rule in analysis.FITTED or subsets is not None:
+        val = analysis.load_predictions(path, task, fit, methods, seeds)
+        if subsets is not None:
+            chosen = analysis.subsets(preds, val, up_to=subsets, at_least=2, combine=rule)
+            rows = np.array(chosen["members"].iloc[0])
+        if rule in analysis.FITTED:
+            fitted = analysis.fit_ensemble(val, rule, steps=steps)
     by_key = {record.key: record for record in Study.open(path).records("run", task)}
-    members = [by_key[key] for key in preds.runs["key"]]
+    runs = preds.runs.iloc[rows].reset_index(drop=True)
+    members = [by_key[key] for key in runs["key"]]
+    control = _Seeds(path, task, runs, rule)
     logits: dict[str, NDArray[np.float32]] = {}
     examples: dict[str, Examples] = {}
     gains = []
     for name in _common_sets(members):
-        preds = preds if name == "test" else analysis.load_predictions(path, task, name, methods, seeds)
-        scores = analysis.scores_as_logits(analysis.ensemble(preds, rule), rule).astype(np.float32)
+        said = preds if name == "test" else analysis.load_predictions(path, task, name, methods, seeds)
+        scores = analysis.scores_as_logits(analysis.ensemble(said, fitted or rule, rows), rule).astype(np.float32)
         # Every set starts from the same seed, so a set's interval does not depend on which others there are.
-        gain = analysis.ensemble_gain(preds, scores, rng=np.random.default_rng(0), level=LEVEL)
-        assert preds.ids is not None  # stored predictions have ids
-        logits[name], examples[name] = scores, (preds.ids, preds.labels)
-        gains.append(gain.assign(set=name, examples=len(preds.labels)))
-    return Combination(rule, members, preds.runs, logits, examples, pd.concat(gains, ignore_index=True))
+        gain = analysis.ensemble_gain(
+            said, scores, rows, others=control.scores(name), rng=np.random.default_rng(0), level=LEVEL
+        )
+        assert said.ids is not None  # stored predictions have ids
+        logits[name], examples[name] = scores, (said.ids, said.labels)
+        gains.append(gain.assign(set=name, examples=len(said.labels)))
+    return Combination(
+        rule,
+        members,
+        runs,
+        logits,
+        examples,
+        _renumbered(pd.concat(gains, ignore_index=True), rows),
+        fitted,
+        chosen,
+        _sizes(preds, rule),
+        analysis.diversity_gain(preds, combine=rule, members=rows) if pairs else None,
+    )
 
 
 def store(path: str | Path, made: Combination) -> Record:
@@ -131,6 +178,7 @@ def store(path: str | Path, made: Combination) -> Record:
             }
             for member in made.members
         ],
+        **_learned(made),
         # All members are kept, trained and asked; one after the other, so memory is that of the largest.
         "parameters": {
             "tuned": sum(member.header["parameters"]["tuned"] for member in made.members),
@@ -151,66 +199,6 @@ def store(path: str | Path, made: Combination) -> Record:
         ) from None
 
 
-# --------------------------------------------------------------------------------------------------------------- shown
-
-
-def show(made: Combination, console: Console) -> None:
-    """Print members, accuracies and gains."""
-    names = [f"{method}, seed {seed}" for method, seed in zip(made.runs["method"], made.runs["seed"], strict=True)]
-    task, examples = made.members[0].spec["task"], len(made.examples["test"][1])
-    _line(console, f"{task}: {made.combine} of {len(names)} runs, {examples} test examples; accuracies in %\n")
-
-    table = _table("member", "val", "test")
-    for name, val, test in zip(names, made.runs["val_accuracy"], made.runs["test_accuracy"], strict=True):
-        table.add_row(Text(name), _percent(val), _percent(test))
-    accuracy = made.gains.groupby("set")["ensemble_accuracy"].first()
-    table.add_row(Text("ensemble"), _percent(accuracy.get("val", np.nan)), _percent(accuracy["test"]), style="bold")
-    console.print(table)
-
-    _line(console, f"\nGain in percentage points [{LEVEL:.0%} interval: paired bootstrap over examples]")
-    against = list(dict.fromkeys(made.gains["against"]))
-    gains = _table("set", "ensemble", *(f"over {name}" for name in against))
-    for set_ in [name for name in made.logits if name != "val"]:
-        rows = made.gains[made.gains["set"] == set_].set_index("against")
-        cells = [_gain(rows.loc[name]) if name in rows.index else Text("") for name in against]
-        gains.add_row(Text(set_), _percent(accuracy[set_]), *cells)
-    console.print(gains)
-    _line(console, f"\n{_explained(made, names)}")
-
-
-def _explained(made: Combination, names: list[str]) -> str:
-    """Which members the comparisons on test are with, and what may be concluded from them."""
-    member = made.gains[made.gains["set"] == "test"].set_index("against")["member"]
-    lines = [
-        f"best member: the most accurate on the very set of that row (on test {names[member['best member']]}), which is"
-        " known only afterwards."
-    ]
-    if "best member on val" in member:
-        lines.append(f"best member on val: what validation would have picked ({names[member['best member on val']]}).")
-    return "\n".join([*lines, "mean member: the mean of the members' accuracies."])
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", overflow="fold")
-    return table
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-
-def _percent(fraction: float) -> Text:
-    return Text("" if np.isnan(fraction) else f"{100 * fraction:.2f}")
-
-
-def _gain(row: pd.Series) -> Text:
-    gain, low, high = (100 * row[["gain", "low", "high"]]).tolist()
-    style = "green" if low > 0 else "red" if high < 0 else ""
-    return Text(f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]", style=style)
-
-
 # --------------------------------------------------------------------------------------------------------------- parts
 
 
@@ -219,6 +207,74 @@ def _require_methods(methods: Sequence[str]) -> None:
         raise InputError(f"method {min(twice)!r} is listed twice; every member counts once")
     if stored := [name for name in methods if name.startswith("ensemble:")]:
         raise InputError(f"{stored[0]!r} is itself an ensemble; name the methods that are to be combined")
+
+
+def _require_rule(rule: str, fit: str, subsets: int | None) -> None:
+    known = (*analysis.COMBINE, *analysis.FITTED)
+    if rule not in known:
+        raise unknown("combine", rule, known)
+    if fit != "val":
+        raise InputError(
+            f"--fit must be val, got {fit!r}: what an ensemble is fitted or chosen on cannot be what it is judged by."
+        )
+    if subsets is not None and rule in analysis.FITTED:
+        raise InputError(
+            f"--subsets chooses among ensembles of {', '.join(analysis.COMBINE)}; {rule} weighs its members by itself."
+        )
+    if subsets is not None and subsets < 2:
+        raise InputError(f"--subsets must be a whole number of at least 2, got {subsets}.")
+
+
+class _Seeds:
+    """The control: as many seeds of one method, combined by the same rule; nothing where no method has so many.
+
+    The method is the one that validation picks among those with enough seeds that were run under the same conditions.
+    """
+
+    def __init__(self, path: str | Path, task: str, runs: pd.DataFrame, rule: str):
+        self.path, self.task, self.rule, self.size = path, task, rule, len(runs)
+        self.members = set(runs["key"])
+        every = analysis.load_runs(path)
+        conditions = ["task", "protocol_fingerprint", "data", "backbone", "weights", "head"]
+        alike = every[(every[conditions].astype(str) == runs[conditions].astype(str).iloc[0]).all(axis=1)]
+        counts = alike.groupby("method")["seed"].nunique()
+        self.methods = sorted(counts.index[counts >= self.size])
+
+    def scores(self, name: str) -> dict[str, NDArray[Any]]:
+        """By what it is called, (N, C) on the set `name`."""
+        if not self.methods:
+            return {}
+        said = analysis.load_predictions(self.path, self.task, name, self.methods)
+        fitted = self.rule in analysis.FITTED
+        val = analysis.load_predictions(self.path, self.task, "val", self.methods) if fitted else None
+        rows, scores = analysis.ensemble_of_seeds(said, self.size, self.rule, val=val)
+        if set(said.runs["key"].iloc[rows]) == self.members:
+            return {}
+        return {f"{self.size} seeds of {said.runs['method'].iloc[rows[0]]}": scores}
+
+
+def _sizes(preds: analysis.Predictions, rule: str) -> pd.DataFrame | None:
+    """Ensembles of methods beside ensembles of seeds, where both can be made of `preds` without fitting anything."""
+    runs = preds.runs.groupby("method").size()
+    if rule in analysis.FITTED or len(runs) < 2 or runs.max() < 2:
+        return None
+    return analysis.ensemble_sizes(preds, combine=rule, rng=np.random.default_rng(0), level=LEVEL)
+
+
+def _renumbered(gains: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
+    """`member` as a position among the members, where some of the runs were left out."""
+    place = pd.Series(np.arange(len(rows)), index=rows)
+    return gains.assign(member=gains["member"].map(place).astype("Int64"))
+
+
+def _learned(made: Combination) -> dict[str, Any]:
+    """What validation decided: weights, in the order of the members, or which members of how many subsets."""
+    learned: dict[str, Any] = {}
+    if made.fitted is not None and "weight" in made.fitted.members:
+        learned["weights"] = made.fitted.members["weight"].tolist()
+    if made.chosen is not None:
+        learned["chosen"] = {"set": "val", "of": len(made.chosen), "val_accuracy": made.chosen["val_accuracy"].iloc[0]}
+    return learned
 
 
 def _common_sets(members: Sequence[Record]) -> list[str]:
@@ -253,18 +309,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--task", required=True, help="the task whose runs are combined")
     parser.add_argument("--methods", type=_names, default="all", help="lora,ssf,bitfit ... or all (default: all)")
     parser.add_argument("--seeds", type=_seeds, default="all", help="0,1 ... or all (default: all)")
-    parser.add_argument("--combine", default="mean_logit", help=f"{', '.join(analysis.COMBINE)} (default: %(default)s)")
+    fitted = ", ".join(analysis.FITTED)
+    parser.add_argument(
+        "--combine",
+        default="mean_logit",
+        metavar="RULE",
+        help=f"{', '.join(analysis.COMBINE)}; or fitted on validation: {fitted} (default: %(default)s)",
+    )
+    parser.add_argument("--fit", default="val", metavar="SET", help="what is fitted or chosen on: val, and only val")
+    parser.add_argument("--steps", type=int, default=20, help="picks of greedy (default: %(default)s)")
+    parser.add_argument("--subsets", type=int, metavar="SIZE", help="let validation choose 2 to SIZE of the members")
+    parser.add_argument("--pairs", action="store_true", help="show what every pair of members gains by itself")
     parser.add_argument("--no-store", action="store_true", help="print only; keep nothing")
     options = parser.parse_args(argv)
     return guarded(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
-    made = combine(options.runs, options.task, options.methods, options.seeds, options.combine)
+    made = combine(
+        options.runs,
+        options.task,
+        options.methods,
+        options.seeds,
+        options.combine,
+        fit=options.fit,
+        steps=options.steps,
+        subsets=options.subsets,
+        pairs=options.pairs,
+    )
     out = console()
-    show(made, out)
+    ensemble_display.show(made, out)
     if not options.no_store:
-        _line(out, f"\nstored: {store(options.runs, made).path}")
+        ensemble_display.line(out, f"\nstored: {store(options.runs, made).path}")
     return 0
 
 

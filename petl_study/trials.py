@@ -101,7 +101,7 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         model, normalise = build(trial, task, device)
         header["parameters"] = _count(model)
         started = time.perf_counter()
-        header["curve"] = _fit(model, trial, task, normalise)
+        header["curve"] = fit(model, trial, task, normalise)
         fitted = time.perf_counter()
         looked_at = {name: task.split(name) for name in _looked_at(trial, task)}
         made = time.perf_counter()  # shift sets are rendered when first asked for: no cost of the method's
@@ -155,7 +155,9 @@ def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.No
     return model, normalise
 
 
-def _fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalisation) -> list[dict[str, float]]:
+def fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalisation) -> list[dict[str, float]]:
+    """Train `model`, as `build` made it, in place: the curve, a row an epoch, in a search with validation's figures."""
+
     def look_at_val() -> dict[str, float]:
         result = training.score(training.predict(model, task.val, normalise), task.val.labels)
         return {"val_accuracy": result["accuracy"], "val_loss": result["loss"]}

@@ -100,7 +100,12 @@ def test_nothing_is_stored_where_that_is_not_wanted(study, capsys):
         (["--task", "digits", "--methods", "lora,lora"], "method 'lora' is listed twice"),
         (["--task", "digits", "--methods", "ensemble:vote,lora"], "is itself an ensemble"),
         (["--task", "digits", "--seeds", "5"], "no run has seed 5; seeds: 0, 1"),
-        (["--task", "digits", "--combine", "mean"], "unknown combine 'mean'; known: mean_logit, mean_prob, vote"),
+        (["--task", "digits", "--combine", "mean"], "unknown combine 'mean'; known: geometric, greedy, mean_logit"),
+        (["--task", "digits", "--combine", "greedy", "--fit", "test"], "--fit must be val, got 'test'"),
+        (["--task", "digits", "--combine", "greedy", "--steps", "0"], "steps must be a whole number of at least 1"),
+        (["--task", "digits", "--combine", "greedy", "--subsets", "2"], "greedy weighs its members by itself"),
+        (["--task", "digits", "--subsets", "1"], "--subsets must be a whole number of at least 2, got 1"),
+        (["--task", "digits", "--subsets", "11"], "sizes must run from 1 to 10"),
     ],
 )
 def test_wrong_input_is_one_message_and_code_2(study, capsys, argv, message):
@@ -155,3 +160,85 @@ def test_as_a_module_a_damaged_record_is_a_message_without_a_traceback(tmp_path)
     assert done.returncode == 2
     assert f"{file} is damaged: it has 100 bytes of" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("combine", analysis.FITTED)
+def test_a_fitted_rule_is_fitted_on_val_and_stores_what_it_says(study, combine, capsys):
+    assert run(study, "--task", "digits", "--methods", "lora,ssf", "--combine", combine, "--steps", "4") == 0
+    [record] = Study.open(study).records("ensemble")
+    preds, val = (analysis.load_predictions(study, "digits", name, ["lora", "ssf"]) for name in ("test", "val"))
+    fitted = analysis.fit_ensemble(val, combine, steps=4)
+    assert np.allclose(np.exp(record.logits("test")), analysis.ensemble(preds, fitted), atol=1e-5)
+    assert record.spec["fit"] == {"set": "val", **fitted.settings}
+    printed = capsys.readouterr().out
+    assert "accuracy on val is that of what was made for it" in printed
+    if combine == "stacking":
+        assert "weights" not in record.header
+        assert "weight (%)" not in printed
+    else:
+        assert record.header["weights"] == pytest.approx(fitted.members["weight"].tolist())
+        assert re.search(rf"lora, seed 0 .*{100 * record.header['weights'][0]:.2f}", printed)
+    assert analysis.load_ensembles(study)["combine"].tolist() == [combine]
+
+
+def test_how_a_rule_was_fitted_is_part_of_what_determines_the_result(study):
+    for steps in (2, 3, 3):
+        assert run(study, "--task", "digits", "--combine", "greedy", "--steps", steps) == 0
+    assert len(list(Study.open(study).records("ensemble"))) == 2
+
+
+def test_validation_chooses_the_members_and_test_is_shown(study, capsys):
+    assert run(study, "--task", "digits", "--subsets", "2", "--combine", "mean_prob") == 0
+    printed = capsys.readouterr().out
+    test, val = (analysis.load_predictions(study, "digits", name) for name in ("test", "val"))
+    table = analysis.subsets(test, val, up_to=2, at_least=2, combine="mean_prob")
+    [record] = Study.open(study).records("ensemble")
+    keys = test.runs["key"].iloc[list(table["members"].iloc[0])]
+    assert sorted(record.spec["members"]) == sorted(keys)
+    assert record.header["chosen"] == {"set": "val", "of": 45, "val_accuracy": table["val_accuracy"].iloc[0]}
+    assert record.header["results"]["test"]["accuracy"] == table["test_accuracy"].iloc[0]
+    assert "best on val of 45 subsets" in printed
+    best_on_val = re.search(r"best member on val: .*\((.+)\)", printed).group(1)
+    assert best_on_val in [test.names[row] for row in table["members"].iloc[0]]
+
+
+def test_an_ensemble_of_methods_stands_beside_as_many_seeds_of_one(study, capsys):
+    assert run(study, "--task", "digits", "--methods", "lora,ssf", "--seeds", "0") == 0
+    printed = capsys.readouterr().out
+    test = analysis.load_predictions(study, "digits")
+    rows, scores = analysis.ensemble_of_seeds(test, 2)
+    method = test.runs["method"].iloc[rows[0]]
+    members = analysis.load_predictions(study, "digits", methods=["lora", "ssf"], seeds=0)
+    together = analysis.ensemble(members).argmax(axis=1) == members.labels
+    gain = 100 * (together.mean() - (scores.argmax(axis=1) == test.labels).mean())
+    assert f"over 2 seeds of {method}" in printed
+    assert re.search(rf"test .* {re.escape(f'{gain:+.2f}')} \[[^]]*\]\n", printed)
+    assert re.search(rf"mid-p: .*over 2 seeds of {method} [0-9.<]", printed)
+
+
+def test_where_no_method_has_as_many_seeds_that_is_said_and_smaller_ones_are_compared(study, capsys):
+    assert run(study, "--task", "digits") == 0
+    printed = capsys.readouterr().out
+    assert "No other 10 seeds of one method are there" in printed
+    row = analysis.ensemble_sizes(analysis.load_predictions(study, "digits"), rng=np.random.default_rng(0)).iloc[-1]
+    assert f"ensembles of methods gain {100 * row['methods_gain']:+.2f}" in printed
+
+
+def test_seeds_of_one_method_are_not_their_own_control(study, capsys):
+    best = analysis.load_predictions(study, "digits")
+    rows, _ = analysis.ensemble_of_seeds(best, 2)
+    assert run(study, "--task", "digits", "--methods", best.runs["method"].iloc[rows[0]]) == 0
+    assert "No other 2 seeds" in capsys.readouterr().out
+
+
+def test_every_pair_is_shown_where_that_is_asked_for(study, capsys):
+    assert run(study, "--task", "digits", "--methods", "lora,ssf", "--seeds", "0", "--pairs") == 0
+    pair = analysis.diversity_gain(analysis.load_predictions(study, "digits", methods=["lora", "ssf"], seeds=0)).iloc[0]
+    shown = [f"{100 * pair[name]:.2f}" for name in ("disagreement", "ensemble", "gain_over_better", "gain_over_mean")]
+    assert re.search(r"lora 0, ssf 0\s+" + r"\s+".join(shown), capsys.readouterr().out)
+
+
+def test_what_at_least_one_member_gets_right_is_shown(study, capsys):
+    assert run(study, "--task", "digits", "--methods", "lora,ssf") == 0
+    bound = analysis.oracle(analysis.load_predictions(study, "digits", methods=["lora", "ssf"])).mean()
+    assert f"At least one member is right on {bound:.2%} of test" in capsys.readouterr().out

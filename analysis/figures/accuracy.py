@@ -1,13 +1,13 @@
-"""Accuracy of every method, task by task, and its rank over them."""
+"""Accuracy of every method, task by task: as it is, over a baseline, and how much methods differ."""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import canvas
-from analysis.palette import style
+from analysis.figures.dots import bars_note, dots
+from analysis.palette import ordered, style
 
 
 def accuracy_by_task(table: pd.DataFrame) -> Figure:
@@ -41,28 +41,55 @@ def accuracy_by_task(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def mean_ranks(table: pd.DataFrame) -> Figure:
-    """A line a method, the best on top: mean rank over tasks and its interval.
+def gain_over_baseline(table: pd.DataFrame, highlight: str = "full") -> Figure:
+    """A line a task: how far every method is above or below the baseline; the grey band spans all but `highlight`.
 
     Parameters
     ----------
     table : DataFrame
-        From `analysis.mean_ranks`.
+        From `analysis.gain_over_baseline`. Tasks are ordered by group and name. The interval is drawn for `highlight`,
+        whose marker is larger; the others' would hide each other.
     """
-    canvas.require_rows(table, "method", "mean_rank", "low", "high", "tasks", "level")
-    table = table.sort_values("mean_rank", ascending=False, kind="stable")
-    methods = table["method"].tolist()
-    height, left = 0.75 + 0.19 * len(methods), canvas.text_width(methods)
-    figure, [ax] = canvas.panels(1, columns=1, width=3.6, height=height, left=left)
-    for y, (method, rank, low, high) in enumerate(
-        zip(methods, *(table[name].to_numpy(dtype=float) for name in ("mean_rank", "low", "high")), strict=True)
-    ):
-        ax.plot([low, high], [y, y], color=style(method).colour, linewidth=1.2)
-        ax.plot(rank, y, **canvas.look(style(method)))
-    canvas.ticks(ax.yaxis, methods)
-    ax.set_ylim(-0.6, len(methods) - 0.4)
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    canvas.label(ax, x=f"mean rank over {table['tasks'].iloc[0]} tasks (1: best)")
-    if table["low"].notna().any():
-        canvas.note(figure, f"Bars: {table['level'].iloc[0]:.0%} interval, bootstrap over tasks.")
+    canvas.require_rows(table, "task", "method", "baseline", "gain", "low", "high")
+    tasks = list(dict.fromkeys(table.sort_values(["group", "task"] if "group" in table else ["task"])["task"]))[::-1]
+    methods = ordered(table["method"])
+    height, left = 0.9 + 0.22 * len(tasks), canvas.text_width(tasks)
+    figure, [ax] = canvas.panels(1, columns=1, width=4.6, height=height, left=left, **canvas.key(methods))
+    ax.axvline(0, color="#333333", linewidth=0.8)
+    for task, some in table[table["method"] != highlight].groupby("task"):
+        ends = 100 * some["gain"].agg(["min", "max"])
+        ax.plot(ends, [tasks.index(str(task))] * 2, color="#E6E6E6", linewidth=7, solid_capstyle="butt", zorder=1)
+    for row in table.to_dict("records"):
+        y, looks, stands_out = tasks.index(row["task"]), style(row["method"]), row["method"] == highlight
+        if stands_out:
+            ax.plot([100 * row["low"], 100 * row["high"]], [y, y], color=looks.colour, linewidth=1.2, zorder=4)
+        ax.plot(100 * row["gain"], y, **canvas.look(looks, 6.0 if stands_out else 3.6), zorder=5 if stands_out else 3)
+    canvas.ticks(ax.yaxis, tasks)
+    ax.set_ylim(-0.6, len(tasks) - 0.4)
+    canvas.label(ax, x=f"test accuracy minus that of {table['baseline'].iloc[0]} (percentage points)")
+    canvas.legend(figure, methods, heading="method")
+    shown = table[table["method"] == highlight]
+    bars = f" {bars_note(shown)} Drawn for {highlight} alone." if shown["low"].notna().any() else ""
+    canvas.note(figure, f"Grey: range of the methods{f' but {highlight}' if len(shown) else ''}.{bars}")
     return figure
+
+
+def relative_spread(table: pd.DataFrame) -> Figure:
+    """A line a task: relative standard deviation of accuracy across methods, and the stroke that noise would give.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `analysis.relative_spread`. Tasks where the choice of method matters most are on top.
+    """
+    canvas.require_rows(table, "task", "relative_deviation", "noise", "methods")
+    table = table.sort_values("relative_deviation", ascending=False, kind="stable")
+    return dots(
+        table,
+        "relative_deviation",
+        rows="task",
+        unit=100,
+        label=f"standard deviation across {table['methods'].iloc[0]} methods (% of their mean accuracy)",
+        tick="noise",
+        note=f"{bars_note(table)} Stroke: expected of equally good methods.",
+    )

@@ -1,4 +1,4 @@
-"""How often every two methods disagree."""
+"""How alike every two methods are."""
 
 from __future__ import annotations
 
@@ -6,23 +6,44 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
+from scipy.cluster import hierarchy
 
-from analysis.figures import canvas
+from analysis.clustering import Clustering
+from analysis.figures import canvas, matrix
 from analysis.palette import ordered
+from petl_study.errors import unknown
 
+# What the scale says, and by what a fraction is multiplied for it.
+MEASURES = {
+    "disagreement": ("disagreement (% of test examples)", 100.0),
+    "kappa": ("Cohen's kappa (1: always agree)", 1.0),
+    "error_consistency": ("error consistency (1: the same errors)", 1.0),
+    "q_statistic": ("Yule's Q (1: errors alike)", 1.0),
+    "double_fault": ("both wrong (% of test examples)", 100.0),
+    "error_jaccard": ("errors in common (Jaccard index)", 1.0),
+    "correct_jaccard": ("surely correct in common (Jaccard index)", 1.0),
+    "wrong_jaccard": ("unsurely wrong in common (Jaccard index)", 1.0),
+    "confident_wrong_jaccard": ("surely wrong in common (Jaccard index)", 1.0),
+}
 _READABLE = 12  # methods: beyond that, numbers in cells would touch
 
 
-def disagreement_heat_map(table: pd.DataFrame) -> Figure:
-    """A panel a task, in the order of the table: disagreement of every two methods, below the diagonal.
+def disagreement_heat_map(table: pd.DataFrame, measure: str = "disagreement") -> Figure:
+    """A panel a task, in the order of the table: one measure of every two methods, below the diagonal.
 
     Parameters
     ----------
     table : DataFrame
-        From `analysis.disagreement_by_method`; of several tasks if it has a column `task`. The diagonal, where a
-        method has several seeds, is its disagreement with itself: what the rest is to be compared with.
+        From `analysis.disagreement_by_method` or `analysis.confidence_overlap_by_method`; of several tasks if it has a
+        column `task`. The diagonal, where a method has several seeds, is the method with itself: what the rest is to be
+        compared with.
+    measure : str
+        The column to draw.
     """
-    canvas.require_rows(table, "method_a", "method_b", "disagreement")
+    text, scale = _described(measure)
+    canvas.require_rows(table, "method_a", "method_b", measure)
     table = table if "task" in table else table.assign(task="")
     tasks, methods = list(dict.fromkeys(table["task"])), ordered(table["method_a"])
     size, names = max(1.7, 0.3 * len(methods)), canvas.text_width(methods)
@@ -30,39 +51,88 @@ def disagreement_heat_map(table: pd.DataFrame) -> Figure:
     figure, axes = canvas.panels(
         len(tasks), columns=columns, width=size + 0.3, height=size + 0.4 + names, left=names, right=0.7
     )
-    most = 100 * table["disagreement"].max()
+    ends = _ends(scale * table[measure].to_numpy(dtype=np.float64))
     several = bool((table["method_a"] == table["method_b"]).any())
     down, across = (methods, methods) if several else (methods[1:], methods[:-1])  # without seeds, no diagonal
     for i, (ax, task) in enumerate(zip(axes, tasks, strict=True)):
-        cells = table[table["task"] == task].pivot_table(index="method_a", columns="method_b", values="disagreement")
-        matrix = 100 * cells.reindex(index=down, columns=across).to_numpy()
-        matrix[np.triu_indices(len(down), k=1)] = np.nan
-        # The sheet makes cells about square; exactly square ones would need the layout done again and again to settle.
-        image = ax.imshow(matrix, cmap="cividis", vmin=0, vmax=max(most, 1e-9), aspect="auto")
-        _axes(ax, down, across, first=i % columns == 0)
-        if len(methods) <= _READABLE:
-            _numbers(ax, matrix, most)
+        values = scale * _values(table[table["task"] == task], measure, down, across)
+        values[np.triu_indices(len(down), k=1)] = np.nan
+        image = _drawn(ax, values, down if i % columns == 0 else [""] * len(down), across, ends, scale)
         canvas.title(ax, task)
-    bar = figure.colorbar(image, ax=axes, shrink=0.7, aspect=25)
-    bar.set_label("disagreement (% of test examples)", fontsize=canvas.NORMAL, color="#333333")
-    bar.ax.tick_params(labelsize=canvas.SMALL, length=2.5)
-    bar.outline.set_visible(False)
+    matrix.bar(figure, image, axes, text.replace(" (", "\n("))
     canvas.note(figure, "Diagonal: one method under two seeds." if several else "One seed: no method beside itself.")
     return figure
 
 
-def _axes(ax: Axes, down: list[str], across: list[str], *, first: bool) -> None:
-    canvas.ticks(ax.xaxis, across)
-    canvas.ticks(ax.yaxis, down, shown=first)
+def agreement_clusters(table: pd.DataFrame, clustering: Clustering) -> Figure:
+    """Methods in the order of their dendrogram, which stands on top: alike ones side by side.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The one that was clustered; with a column `task`, its mean over the tasks is drawn.
+    clustering : Clustering
+        From `analysis.cluster_methods`.
+    """
+    measure = clustering.measure
+    text, scale = _described(measure)
+    canvas.require_rows(table, "method_a", "method_b", measure)
+    order = clustering.order
+    values = scale * _values(table, measure, order, order)
+    size, names = max(2.2, 0.22 * len(order)), canvas.text_width(order)
+    figure = Figure(figsize=(size + names + 1.2, size + names + 1.4), facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.03)
+    tree, ax = figure.subplots(2, 1, sharex=True, height_ratios=[1, size])
+    canvas.dress(ax)
+    image = _drawn(ax, values, order, order, _ends(values), scale)
+    _tree(tree, clustering, scale)
+    matrix.bar(figure, image, [ax], text.replace(" (", "\n("))
+    several = np.isfinite(values.diagonal()).any()
+    mean = ", mean over the tasks" if "task" in table and len(set(table["task"])) > 1 else ""
+    diagonal = "Diagonal: one method under two seeds." if several else "One seed: no method beside itself."
+    canvas.note(figure, f"Average linkage{mean}. {diagonal}")
+    return figure
+
+
+def _described(measure: str) -> tuple[str, float]:
+    if measure not in MEASURES:
+        raise unknown("measure", measure, MEASURES)
+    return MEASURES[measure]
+
+
+def _values(table: pd.DataFrame, measure: str, down: list[str], across: list[str]) -> NDArray[np.float64]:
+    cells = table.pivot_table(index="method_a", columns="method_b", values=measure)
+    return cells.reindex(index=down, columns=across).to_numpy(dtype=np.float64, copy=True)
+
+
+def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Of the scale: from 0, or below where something is, to the most there is."""
+    known = values[np.isfinite(values)]
+    return (min(0.0, *known), max(1e-9, *known)) if len(known) else (0.0, 1.0)
+
+
+def _drawn(
+    ax: Axes,
+    values: NDArray[np.float64],
+    down: list[str],
+    across: list[str],
+    ends: tuple[float, float],
+    scale: float,
+) -> AxesImage:
+    image = matrix.cells(ax, values, down, across, least=ends[0], most=ends[1])
+    if len(across) <= _READABLE:
+        matrix.numbers(ax, image, "{:.1f}" if scale == 100 else "{:.2f}", size=6.5)
+    return image
+
+
+def _tree(ax: Axes, clustering: Clustering, scale: float) -> None:
+    drawn = hierarchy.dendrogram(clustering.linkage, no_plot=True)
+    for x, y in zip(drawn["icoord"], drawn["dcoord"], strict=True):
+        ax.plot((np.array(x) - 5) / 10, scale * np.array(y), color="#333333", linewidth=0.8)
+    canvas.dress(ax)
     ax.grid(visible=False)
-    ax.tick_params(length=0)
-    ax.tick_params(axis="x", rotation=90)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-
-
-def _numbers(ax: Axes, matrix: np.ndarray[tuple[int, int], np.dtype[np.float64]], most: float) -> None:
-    for (y, x), value in np.ndenumerate(matrix):
-        if not np.isnan(value):
-            colour = "white" if value < 0.55 * most else "black"
-            ax.text(x, y, f"{value:.1f}", ha="center", va="center", fontsize=6.5, color=colour)
+    ax.spines["bottom"].set_visible(False)
+    ax.tick_params(axis="x", length=0, labelbottom=False)
+    ax.locator_params(axis="y", nbins=3)
+    ax.set_ylim(0, None)
+    canvas.label(ax, y="distance" + (" (%)" if scale == 100 else ""))

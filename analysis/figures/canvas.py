@@ -6,6 +6,7 @@ Figures are made without pyplot, so that drawing one keeps no state and needs no
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from petl_study.errors import InputError
 
 SMALL, NORMAL = 7.5, 8.5  # points: tick labels and notes; titles and axis labels
 _LONGEST = 32  # letters of a name that are shown
+_KEY_ROWS = 18  # methods below each other in a legend
 _INK, _GRID = "#333333", "#E3E3E3"
 
 
@@ -29,7 +31,7 @@ def columns_of(count: int) -> int:
 
 
 def panels(
-    count: int, *, columns: int, width: float, height: float, left: float = 0.0, right: float = 0.0
+    count: int, *, columns: int, width: float, height: float, left: float = 0.0, right: float = 0.0, least: float = 0.0
 ) -> tuple[Figure, list[Axes]]:
     """A figure of `count` panels, each `width` x `height` inches, `columns` in a row.
 
@@ -37,9 +39,11 @@ def panels(
     ----------
     left, right : float
         Inches more on the left, for the names beside the first panel; on the right, for a legend.
+    least : float
+        The height of the sheet at the least, such as for a legend.
     """
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(left + columns * width + right, rows * height), facecolor="white")
+    figure = Figure(figsize=(left + columns * width + right, max(rows * height, least)), facecolor="white")
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.07)
     grid = figure.subplots(rows, columns, squeeze=False)
     axes = list(grid.flat)
@@ -98,8 +102,13 @@ def key_width(names: Collection[str]) -> float:
     return (0.4 + text_width(names)) * _key_columns(names)
 
 
+def key(names: Collection[str]) -> dict[str, float]:
+    """What `panels` must be told for `legend` of `names` to fit."""
+    return {"right": key_width(names), "least": 0.6 + 0.17 * min(len(names), _KEY_ROWS)}
+
+
 def _key_columns(names: Collection[str]) -> int:
-    return math.ceil(len(names) / 18)
+    return math.ceil(len(names) / _KEY_ROWS)
 
 
 def legend(figure: Figure, names: Collection[str], *, heading: str, line: bool = False) -> None:
@@ -132,8 +141,14 @@ def look(style: Style, size: float = 4.5) -> dict[str, Any]:
     }
 
 
+def wrapped(text: str, inches: float, points: float) -> str:
+    """`text` in lines that are no wider than `inches`, about, in type of `points`."""
+    return textwrap.fill(text, max(20, int(inches / (0.0078 * points))), break_long_words=False)
+
+
 def note(figure: Figure, text: str) -> None:
-    """A line of small print under the panels."""
+    """Small print under the panels, as wide as they are."""
+    text = wrapped(plain(text), figure.get_figwidth(), SMALL)
     figure.supxlabel(text, fontsize=SMALL, color="#777777", x=0.01, ha="left")
 
 

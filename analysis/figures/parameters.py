@@ -26,8 +26,9 @@ def accuracy_against_parameters(table: pd.DataFrame) -> Figure:
     table = table[table["scope"] != "mean of groups"]
     scopes = list(dict.fromkeys(table["scope"]))
     columns = canvas.columns_of(len(scopes))
-    methods = ordered(table["method"])
-    figure, axes = canvas.panels(len(scopes), columns=columns, width=2.8, height=2.3, right=canvas.key_width(methods))
+    methods = ordered(table.loc[table["tuned_parameters"].notna(), "method"])
+    canvas.require_rows(table[table["method"].isin(methods)])
+    figure, axes = canvas.panels(len(scopes), columns=columns, width=2.8, height=2.3, **canvas.key(methods))
     sizes = table[["tuned_parameters", "fewest_parameters", "most_parameters"]].to_numpy(dtype=float)
     positive = sizes[sizes > 0]
     zero_at = 10 ** np.floor(np.log10(positive.min()) - 0.5) if len(positive) else 1.0
@@ -49,7 +50,9 @@ def accuracy_against_parameters(table: pd.DataFrame) -> Figure:
             y="mean test accuracy (%)" if i % columns == 0 else "",
         )
     canvas.legend(figure, methods, heading="method")
-    canvas.note(figure, f"{canvas.what_bars_are(table)} Parameters without the classifier.")
+    unknown = sorted(set(table.loc[table["tuned_parameters"].isna(), "method"]))
+    note = f"{canvas.what_bars_are(table)} Parameters without the classifier."
+    canvas.note(figure, f"{note} Size not known everywhere: {', '.join(unknown)}." if unknown else note)
     return figure
 
 
@@ -61,7 +64,7 @@ def _logarithmic(ax: Axes, zero_at: float, most: float, has_zero: bool) -> None:
     step = 1 + (last - first) // 5
     decades = [10.0**power for power in range(first, last + 1, step)]
     ax.set_xticks([*([zero_at] if has_zero else []), *decades])
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if has_zero and x == zero_at else _short(x)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: "0" if has_zero and x == zero_at else short_number(x)))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(zero_at / 2, 2 * 10.0**last)
     if has_zero:
@@ -69,7 +72,7 @@ def _logarithmic(ax: Axes, zero_at: float, most: float, has_zero: bool) -> None:
                 transform=ax.get_xaxis_transform())  # fmt: skip
 
 
-def _short(size: float) -> str:
+def short_number(size: float) -> str:
     """1000 as 1k."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if size >= unit:

@@ -3,10 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import predictions
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score
 
-from analysis import COMBINE, Predictions, ensemble, ensemble_gain, scores_as_logits
+from analysis import (
+    COMBINE,
+    FITTED,
+    Predictions,
+    ensemble,
+    ensemble_gain,
+    ensemble_of_seeds,
+    fit_ensemble,
+    oracle,
+    scores_as_logits,
+)
+from analysis.paired import mcnemar
 from petl_study.errors import InputError
 
 
@@ -83,9 +95,12 @@ def test_scores_as_logits_are_logits_of_the_ensembles_probabilities(rng, combine
     scores = ensemble(preds, combine)
     logits = scores_as_logits(scores, combine)
     assert (logits.argmax(axis=1) == scores.argmax(axis=1)).all()
+    median = np.median(softmax(preds.logits, axis=-1), axis=0)
     probabilities = {
         "mean_logit": softmax(preds.logits.mean(axis=0), axis=1),
+        "geometric": softmax(preds.logits.mean(axis=0), axis=1),
         "mean_prob": softmax(preds.logits, axis=-1).mean(axis=0),
+        "median": median / median.sum(axis=1, keepdims=True),
         "vote": scores / scores.sum(axis=1, keepdims=True),
     }
     assert np.allclose(np.exp(log_softmax(logits, axis=1)), probabilities[combine])
@@ -147,7 +162,7 @@ def test_runs_of_two_protocols_are_not_combined(rng):
 
 def test_wrong_input_is_refused(rng):
     preds = drawn(rng)
-    with pytest.raises(InputError, match="unknown combine 'mean'; known: mean_logit, mean_prob, vote"):
+    with pytest.raises(InputError, match=r"unknown combine 'mean'; known: geometric, greedy, mean_logit, .* vote"):
         ensemble(preds, "mean")
     with pytest.raises(InputError, match=r"scores have shape \(3, 5\)"):
         ensemble_gain(preds, np.zeros((3, 5)), rng=rng)
@@ -162,3 +177,99 @@ def test_validation_picks_by_accuracy_then_by_loss(rng):
     assert table.set_index("against").loc["best member on val", "method"] == "m2"
     table = ensemble_gain(Predictions(preds.labels, preds.logits, runs), ensemble(preds), [3, 0, 1], rng=rng)
     assert table.set_index("against").loc["best member on val", "member"] == 1
+
+
+def test_the_geometric_mean_is_the_mean_logit_under_another_name(rng):
+    preds = drawn(rng)
+    scores = ensemble(preds, "geometric")
+    assert np.allclose(scores, log_softmax(preds.logits.mean(axis=0), axis=1))
+    product = np.prod(softmax(preds.logits, axis=-1), axis=0) ** (1 / 4)
+    assert np.allclose(np.exp(scores), product / product.sum(axis=1, keepdims=True))
+
+
+def test_the_median_is_not_moved_by_one_member_that_is_sure_and_wrong(rng):
+    preds = drawn(rng, R=3, C=3, skill=6.0)
+    logits = preds.logits.copy()
+    logits[0] = 50 * np.eye(3)[(preds.labels + 1) % 3]
+    spoiled = Predictions(preds.labels, logits, preds.runs)
+    accuracy = {rule: accuracy_score(preds.labels, ensemble(spoiled, rule).argmax(axis=1)) for rule in COMBINE}
+    assert accuracy["median"] > accuracy["mean_logit"] + 0.1
+
+
+def test_where_every_median_is_0_the_mean_decides():
+    logits = 2000 * np.eye(3)[:, None, :]  # three members, each sure of its own class
+    preds = Predictions([0], logits, pd.DataFrame({"method": ["a", "b", "c"]}))
+    assert ensemble(preds, "median")[0].tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_no_vote_is_right_where_no_member_is(rng):
+    preds = drawn(rng, R=3)
+    any_right = oracle(preds)
+    assert any_right.tolist() == preds.correct.any(axis=0).tolist()
+    voted = ensemble(preds, "vote").argmax(axis=1) == preds.labels
+    assert (voted <= any_right).all()
+    assert oracle(preds, [1]).tolist() == preds.correct[1].tolist()
+
+
+def test_a_gain_has_mcnemars_test_and_the_bound(rng):
+    preds = drawn(rng)
+    scores = ensemble(preds)
+    right = scores.argmax(axis=1) == preds.labels
+    table = ensemble_gain(preds, scores, others={"run 2": preds.logits[2]}, rng=rng).set_index("against")
+    assert (table["oracle_accuracy"] == preds.correct.any(axis=0).mean()).all()
+    row = table.loc["run 2"]
+    assert row["gain"] == pytest.approx(right.mean() - preds.accuracy[2])
+    assert (row["only_ensemble"], row["only_other"]) == (
+        (right & ~preds.correct[2]).sum(),
+        (preds.correct[2] & ~right).sum(),
+    )
+    assert (row["p_value"], row["mid_p"]) == mcnemar(row["only_ensemble"], row["only_other"])
+    assert table.loc["mean member", ["only_ensemble", "p_value", "mid_p"]].isna().all()
+
+
+def test_the_control_is_as_many_seeds_of_the_method_that_validation_picks(rng):
+    preds = predictions(rng, "ab", seeds=3)
+    preds = preds.select([5, 0, 3, 1, 4, 2])
+    runs = preds.runs.assign(val_accuracy=[{"a": 0.7, "b": 0.8}[method] for method in preds.runs["method"]])
+    preds = Predictions(preds.labels, preds.logits, runs)
+    rows, scores = ensemble_of_seeds(preds, 2, "vote")
+    assert preds.runs.loc[rows, ["method", "seed"]].to_numpy().tolist() == [["b", 0], ["b", 1]]
+    assert np.array_equal(scores, ensemble(preds, "vote", rows))
+    rows, _ = ensemble_of_seeds(preds, 3, method="a")
+    assert set(preds.runs.loc[rows, "method"]) == {"a"}
+
+
+def test_a_control_that_cannot_be_made_is_refused(rng):
+    preds = predictions(rng, "ab", seeds=2)
+    with pytest.raises(InputError, match="needs a method with 3; seeds there are: a 2, b 2"):
+        ensemble_of_seeds(preds, 3)
+    with pytest.raises(InputError, match="seeds there are"):
+        ensemble_of_seeds(preds, 2, method="c")
+    with pytest.raises(InputError, match="give method="):
+        ensemble_of_seeds(preds, 2)
+
+
+@pytest.mark.parametrize("combine", FITTED)
+def test_a_fitted_rule_needs_what_the_same_runs_say_of_validation(rng, combine):
+    preds = predictions(rng)
+    with pytest.raises(InputError, match=f"{combine} is fitted on validation .*give val="):
+        ensemble(preds, combine)
+    other = predictions(rng, ("lora", "ssf", "vqt"))
+    with pytest.raises(InputError, match="preds and val must be the same runs in the same order; got lora 0, ssf 0"):
+        ensemble(preds, combine, val=other)
+    with pytest.raises(InputError, match="val has 4 classes and the predictions have 5"):
+        ensemble(preds, combine, val=predictions(rng, C=4))
+    fitted = fit_ensemble(preds, combine)
+    with pytest.raises(InputError, match="the members now and when it was fitted"):
+        ensemble(preds, fitted, [0, 1])
+
+
+@pytest.mark.parametrize("combine", FITTED)
+def test_a_fitted_rule_is_used_as_it_was_fitted(rng, combine):
+    preds, val = predictions(rng), predictions(rng, N=60)
+    scores = ensemble(preds, combine, val=val)
+    assert np.array_equal(scores, ensemble(preds, fit_ensemble(val, combine)))
+    assert np.allclose(scores.sum(axis=1), 1, atol=1e-6)
+    some = ensemble(preds, combine, [2, 0], val=val)
+    assert np.array_equal(some, ensemble(preds.select([2, 0]), combine, val=val.select([2, 0])))
+    assert np.allclose(np.exp(scores_as_logits(scores, combine)), scores)

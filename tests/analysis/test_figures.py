@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 import analysis
 from analysis import figures
+from drawing import cut_off, overlapping
 from petl_study.errors import InputError
 
 TASKS = {
@@ -87,34 +85,6 @@ def drawn(runs, accuracies):
 NAMES = ("accuracy_by_task", "mean_ranks", "parameters", "disagreement", "gain", "under_shift", "by_shift")
 
 
-def shown_texts(figure) -> Iterator[Text]:
-    """Every text that is on the sheet; ticks beyond the end of an axis are not."""
-    yield from figure.texts
-    yield from (text for legend in figure.legends for text in (legend.get_title(), *legend.get_texts()))
-    for ax in figure.axes:
-        yield from (*ax.texts, ax.title, ax._left_title, ax._right_title)
-        for axis in (ax.xaxis, ax.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            yield axis.label
-            for tick in axis.get_major_ticks():
-                if low <= tick.get_loc() <= high:
-                    yield from (tick.label1, tick.label2)
-
-
-def overlapping(figure) -> list[tuple[str, str]]:
-    """Every two texts of `figure` whose boxes share more than a hair."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    texts = [text for text in shown_texts(figure) if text.get_text().strip() and text.get_visible()]
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
-    return [
-        (a, b)
-        for (a, first), (b, second) in itertools.combinations(boxes, 2)
-        if min(first.x1, second.x1) - max(first.x0, second.x0) > 1
-        and min(first.y1, second.y1) - max(first.y0, second.y0) > 1
-    ]
-
-
 def test_the_check_for_overlaps_finds_one():
     figure = Figure()
     for place in (0.5, 0.51):
@@ -122,9 +92,16 @@ def test_the_check_for_overlaps_finds_one():
     assert overlapping(figure) == [("text", "text")]
 
 
+def test_the_check_for_the_edge_finds_what_is_cut_off():
+    figure = Figure()
+    figure.text(0.99, 0.5, "text")
+    assert cut_off(figure) == ["text"]
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_no_text_overlaps(drawn, name):
+def test_no_text_overlaps_or_is_cut_off(drawn, name):
     assert overlapping(drawn[name]) == []
+    assert cut_off(drawn[name]) == []
 
 
 @pytest.mark.parametrize("name", NAMES)

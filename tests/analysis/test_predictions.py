@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 
+import analysis
 from analysis import Predictions
 from petl_study.errors import InputError
 
@@ -93,3 +97,52 @@ def test_blocks_cover_every_example_once(rng, monkeypatch):
     covered = [example for block in preds.blocks() for example in range(7)[block]]
     assert covered == list(range(7))
     assert len(list(preds.blocks(2))) == 7
+
+
+def test_confidence_and_likelihood_are_those_of_scipy(rng):
+    preds = Predictions(**some(rng))
+    p = softmax(preds.logits, axis=-1)
+    assert np.allclose(preds.confidence, p.max(axis=-1))
+    assert np.allclose(preds.log_likelihood, np.log(p[:, np.arange(5), preds.labels]))
+
+
+def test_half_precision_predicts_as_the_same_numbers_in_full(rng):
+    given = some(rng, N=300)
+    half = Predictions(**given | {"logits": given["logits"].astype(np.float16)})
+    full = Predictions(**given | {"logits": half.logits.astype(np.float64)})
+    assert (half.predicted == full.predicted).all()
+    assert np.allclose(half.doubt, full.doubt, atol=1e-5)
+    assert np.allclose(half.log_likelihood, full.log_likelihood, atol=1e-5)
+
+
+@pytest.fixture
+def mapped(rng, tmp_path):
+    given = some(rng, R=6, N=3000, C=40)
+    np.save(tmp_path / "logits.npy", given["logits"].astype(np.float16))
+    return Predictions(**given | {"logits": np.load(tmp_path / "logits.npy", mmap_mode="r")})
+
+
+def test_a_mapped_file_stays_on_disk(mapped):
+    assert isinstance(mapped.logits.base, np.memmap)
+    for rows in ([1, 2, 3], [0, 2, 4], [5]):
+        few = mapped.select(rows)
+        assert np.shares_memory(few.logits, mapped.logits)
+        assert np.array_equal(few.logits, mapped.logits[rows])
+    for rows in ([0, 1, 3], [2, 1], [1, 1]):
+        assert np.array_equal(mapped.select(rows).logits, mapped.logits[rows])
+
+
+def test_nothing_widens_all_logits_at_once(mapped, rng, monkeypatch):
+    """Working copies are a few examples large: together less than the logits take in half precision."""
+    for name in ("predictions._BLOCK_BYTES", "examples._BATCH_BYTES", "agreement._CHUNK_BYTES"):
+        monkeypatch.setattr(f"analysis.{name}", 100_000)
+    tracemalloc.start()
+    try:
+        Predictions(mapped.labels, mapped.logits, mapped.runs)
+        analysis.disagreement(mapped)
+        analysis.confidence_overlap(mapped)
+        analysis.accuracy_intervals(mapped, rng=rng, draws=20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < mapped.logits.nbytes

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import mean_over_shifts, shift_table
+from analysis import mean_over_shifts, shift_table, target_against_shift
+from petl_study.errors import InputError
 
 SETS = {
     "val": 0.95,
@@ -65,3 +66,41 @@ def test_tasks_without_shift_sets_give_empty_tables():
     none = frame[frame["set"].isin(["val", "test"])]
     assert len(shift_table(none)) == 0
     assert len(mean_over_shifts(none)) == 0
+
+
+def test_target_beside_the_mean_of_all_shift_sets_and_what_is_retained():
+    [row] = target_against_shift(accuracies(0.0)).to_dict("records")
+    shifts = [accuracy for name, accuracy in SETS.items() if name not in ("val", "test")]
+    assert row["accuracy"] == pytest.approx(0.9)
+    assert row["shift_accuracy"] == pytest.approx(np.mean(shifts))
+    assert row["retention"] == pytest.approx(np.mean(shifts) / 0.9)
+    assert (row["shift_sets"], row["seeds"], row["interval"]) == (6, 1, "none")
+    assert np.isnan(row["low"]) and np.isnan(row["retention_high"])
+
+
+def test_retention_is_of_each_seed_before_it_is_averaged():
+    [row] = target_against_shift(accuracies(0.0, 0.05)).to_dict("records")
+    mean = np.mean([accuracy for name, accuracy in SETS.items() if name not in ("val", "test")])
+    each = np.array([mean / 0.9, (mean + 0.05) / 0.95])
+    assert row["retention"] == pytest.approx(each.mean())
+    reference = stats.t.interval(0.95, 1, each.mean(), stats.sem(each))
+    assert (row["retention_low"], row["retention_high"]) == pytest.approx((max(0, reference[0]), reference[1]))
+
+
+def test_what_never_is_right_retains_nothing_that_could_be_said():
+    frame = accuracies(0.0).assign(accuracy=0.0)
+    [row] = target_against_shift(frame).to_dict("records")
+    assert np.isnan(row["retention"])
+
+
+def test_a_method_that_lacks_a_shift_set_is_not_averaged_over_the_others():
+    both = pd.concat([accuracies(0.0), accuracies(0.0).assign(method="ssf")])
+    with pytest.raises(InputError, match="method ssf, seed 0: fog:2"):
+        target_against_shift(both[~((both["method"] == "ssf") & (both["set"] == "fog:2"))])
+    with pytest.raises(InputError, match="no shift sets of"):
+        target_against_shift(both[both["set"].isin(["test", "val"])])
+
+
+def test_a_run_without_a_seed_counts_as_one():
+    frame = accuracies(0.0).assign(seed=pd.NA)
+    assert target_against_shift(frame)["seeds"].item() == 1

@@ -1,0 +1,277 @@
+"""Stored runs as models again: built from their records, trained anew where a record kept no tensors, folded."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from analysis.comparable import require_comparable
+from analysis.loading import Paths
+from analysis.rows import read_row, run_row, trial_row
+from petl_study import methods, store, tasks, training, trials
+from petl_study.errors import InputError, NotMergeable, unknown
+from petl_study.protocols import Protocol
+from petl_study.store import Record, Study, key_of
+from petl_study.tasks import Split, Task
+from petl_study.trials import Trial
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model in memory, and what its inputs go through first."""
+
+    module: nn.Module
+    normalise: training.Normalisation
+
+    def ask(self, split: Split) -> NDArray[np.float32]:
+        """Its logits on `split`: (N, C)."""
+        try:
+            return training.predict(self.module, split, self.normalise)
+        except training.Diverged as error:
+            raise InputError(f"these weights compute nothing usable: {error}.") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """R stored results of one task as weights: what `load_weights` returns.
+
+    Only tuned tensors stay in memory; a model is built when it is asked for.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        R rows, as of `analysis.load_runs` or, of trials, of `analysis.load_trials`.
+    records : R records, in the same order.
+    device : str
+        Where models are built and asked.
+    """
+
+    runs: pd.DataFrame
+    records: tuple[Record, ...]
+    device: str = "cpu"
+    _tensors: dict[str, Tensors] = field(default_factory=dict, init=False, repr=False)  # by the key of their trial
+    _curves: dict[str, list[dict[str, float]]] = field(default_factory=dict, init=False, repr=False)  # of those trained
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def names(self) -> list[str]:
+        """A readable name of every row: ``lora, seed 0``."""
+        return [f"{method}, seed {seed}" for method, seed in zip(self.runs["method"], self.runs["seed"], strict=True)]
+
+    @property
+    def task(self) -> Task:
+        return tasks.load(self.records[0].spec["task"])
+
+    def trial(self, row: int) -> Trial:
+        """What row `row` was trained as."""
+        return trial_of(self.records[row])
+
+    def held_out(self, row: int) -> Trial:
+        """Row `row` with its own seed and hyperparameters, but trained on train alone: validation is new to it."""
+        return dataclasses.replace(self.trial(row), fit="train", selected=None)
+
+    def selected(self, row: int) -> Record:
+        """The search trial that selected run `row`; a trial itself.
+
+        Raises
+        ------
+        InputError
+            The run does not name it, or it is not in the run's study.
+        """
+        record = self.records[row]
+        if record.header["kind"] == "trial":
+            return record
+        path = record.path.parents[3] / record.header.get("selected", {}).get("path", "of no name")
+        if not path.is_dir():
+            raise InputError(
+                f"{record.path}: the search trial that selected this run is not in its study ({path}), and validation"
+                " tells nothing of a model that was trained on it. Copy the study's trials/ back beside its runs/."
+            )
+        return store.read(path)
+
+    def tensors(self, trial: Trial) -> Tensors:
+        """The tuned tensors and the classifier of `trial`: those stored, or else those of training it, once."""
+        key = key_of(trial.spec)
+        if key not in self._tensors:
+            stored = next((r for r in self.records if r.key == key and r.header["kind"] == "run"), None)
+            self._tensors[key] = (
+                self._train(trial)
+                if stored is None
+                else {name: torch.from_numpy(tensor) for name, tensor in stored.tensors().items()}
+            )
+        return self._tensors[key]
+
+    def model(self, trial: Trial) -> Model:
+        """The tuned model of `trial`, carrying its method."""
+        with _undisturbed():
+            module, normalise = trials.build(trial, self.task, self.device)
+        methods.load_state_dict(module, self.tensors(trial))
+        return Model(module.eval(), normalise)
+
+    def plain(self, trial: Trial, alpha: float = 1.0) -> Model:
+        """The model of `trial` at `alpha` of its path, folded: modules and names of the plain backbone.
+
+        Raises
+        ------
+        NotMergeable
+            The plain backbone's weights cannot express its method.
+        """
+        model = self.model(trial)
+        methods.scale(model.module, alpha)
+        try:
+            return Model(methods.merge(model.module), model.normalise)
+        except NotMergeable as error:
+            raise NotMergeable(
+                f"{error} Its weights cannot be put together with those of other methods: leave {trial.method!r} out of"
+                " `methods`. (Over seeds of this one method, space='tuned' works on its tuned tensors.)"
+            ) from None
+
+    def reproduced(self, record: Record) -> bool:
+        """Whether training the stored trial `record` again gave its last epoch's loss on validation, bit for bit."""
+        self.tensors(trial_of(record))
+        return self._curves[record.key][-1]["val_loss"] == record.header["curve"][-1]["val_loss"]
+
+    def _train(self, trial: Trial) -> Tensors:
+        """Train `trial` as the study did; with the study's number of threads, on the same machine, bit for bit."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.records[0].header["environment"].get("threads", before))
+        try:
+            with _undisturbed():
+                module, normalise = trials.build(trial, self.task, self.device)
+                self._curves[key_of(trial.spec)] = trials.fit(module, trial, self.task, normalise)
+        except training.Diverged as error:
+            raise InputError(
+                f"{trial.describe()} seed={trial.seed}, trained on {trial.fit} alone: {error}. Leave it out."
+            ) from None
+        finally:
+            torch.set_num_threads(before)
+        return methods.state_dict(module)
+
+
+def load_weights(
+    path: Paths,
+    task: str,
+    methods: Sequence[str] | str | None = None,
+    seeds: Sequence[int] | int | None = None,
+    *,
+    of: Literal["runs", "trials"] = "runs",
+    best: int | None = None,
+    device: str = "cpu",
+) -> Weights:
+    """The finished runs of one task as weights, to be averaged, walked between and looked into.
+
+    Parameters
+    ----------
+    methods, seeds : optional
+        Which; all of them by default.
+    of : str
+        ``runs``, or the ``trials`` of the searches. A trial's tensors are not stored: they are trained again, the first
+        time that they are needed, at the cost of the trial (`runs.fit_seconds`).
+    best : int, optional
+        Of every method only so many, those with the highest validation accuracy (of equals the lowest loss).
+    device : str
+        Where models are built: ``cpu``, ``cuda``, ...
+
+    Returns
+    -------
+    Weights
+        Ordered by method and seed; trials by method, the best on validation first.
+
+    Raises
+    ------
+    InputError
+        No such task, method or seed (the message lists what there is); results of different protocols, backbones,
+        weights or data (it names both); or data or weights that are not those installed here.
+    """
+    if of not in ("runs", "trials"):
+        raise unknown("of", of, ("runs", "trials"))
+    kind: store.Kind = "run" if of == "runs" else "trial"
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    found = {r.key: r for one in paths for r in Study.open(one).records(kind, task) if not r.failed}
+    if not found:
+        known = {r.spec["task"] for one in paths for r in Study.open(one).records(kind) if not r.failed}
+        raise unknown("task", task, known, where=f"{', '.join(map(str, paths))}: finished {of}")
+    where = f"{', '.join(map(str, paths))}, task {task!r}"
+    rows = pd.DataFrame([read_row(r, run_row if of == "runs" else trial_row) for r in found.values()])
+    rows = _only(rows, "method", methods, where)
+    rows = _only(rows, "seed", seeds, where)
+    if rows.empty:
+        raise InputError(f"{where}: none of these methods has such a seed; ask for other methods or seeds.")
+    order = ["method", "seed"] if of == "runs" else ["method", "val_accuracy", "val_loss"]
+    rows = rows.sort_values(order, ascending=[name != "val_accuracy" for name in order], kind="stable")
+    if best is not None:
+        if best < 1:
+            raise InputError(f"best must be at least 1, how many of every method to take; got {best!r}")
+        rows = rows.groupby("method").head(best)
+    rows = rows.reset_index(drop=True)
+    require_comparable(rows)
+    records = tuple(found[key] for key in rows["key"])
+    for record in records:
+        _require_rebuildable(record)
+    return Weights(rows, records, device)
+
+
+def trial_of(record: Record) -> Trial:
+    """The trial that `record` is of."""
+    spec = record.spec
+    known = {f.name: spec[f.name] for f in dataclasses.fields(Trial) if f.name in spec}
+    try:
+        protocol = Protocol.model_validate(spec["protocol"])
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+        raise InputError(
+            f"{record.path} cannot be built again here: its protocol {spec['protocol'].get('name')!r} is not one that"
+            f" this version trains under ({wrong}). Use the version of petl_study that it was made with."
+        ) from None
+    return Trial(
+        **known | {"protocol": protocol, "seed": spec["seeds"]["init"], "study": record.header["study"]["name"]}
+    )
+
+
+def _require_rebuildable(record: Record) -> None:
+    """Refuse a record that was made from data or weights that are not those installed here."""
+    was, now = record.spec, read_row(record, trial_of).spec
+    if differing := sorted(name for name in {*was, *now} if was.get(name) != now.get(name)):
+        shown = "; ".join(f"{name} was {str(was.get(name))[:12]}, is {str(now.get(name))[:12]}" for name in differing)
+        raise InputError(
+            f"{record.path} cannot be built again here: {shown}. Use the version of petl_study, and the data and"
+            " weights, that it was made with."
+        )
+
+
+def _only(rows: pd.DataFrame, column: str, wanted: Any, where: str) -> pd.DataFrame:
+    if wanted is None:
+        return rows
+    wanted = [wanted] if isinstance(wanted, str | int | np.integer) else list(wanted)
+    for value in wanted:
+        if value not in set(rows[column]):
+            raise unknown(column, value, set(map(str, rows[column])), where=where)
+    return rows[rows[column].isin(wanted)]
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Leave the global generators as they were: building and training a model seeds them."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002

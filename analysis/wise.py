@@ -1,0 +1,156 @@
+"""What the curves of weight-space ensembles say: which alpha validation chooses, and what that gains on new images.
+
+Works on the frame of `wise_curves`, or on anyone's: `method`, `alpha`, `set`, `accuracy`, and what there is of `task`,
+`seed`, `merged`. Which alpha is best on the test sets themselves is hindsight, and is called that wherever it stands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.comparable import require_comparable
+from analysis.intervals import require_level
+from analysis.over_seeds import kind_of_interval, over_seeds
+from analysis.shift import shift_means
+from petl_study.errors import InputError
+
+CURVE = ["task", "method", "merged"]
+
+
+def choose_alpha(curves: pd.DataFrame) -> pd.DataFrame:
+    """The alpha that validation chooses for every method: the highest accuracy on ``val``.
+
+    Of equals the one with the lowest loss (where it is known), of equals the largest: the tuned model changed least.
+
+    Returns
+    -------
+    DataFrame
+        `task`, `method`, `merged`, `alpha`, `val_accuracy`, and `reproduced` where `curves` has it.
+
+    Raises
+    ------
+    InputError
+        No rows of ``val``.
+    """
+    curves = _filled(curves)
+    on_val = curves[curves["set"] == "val"]
+    if on_val.empty:
+        raise InputError(
+            "alpha is chosen on validation, and the curves have no set 'val'. Measure it with wise_curves(...,"
+            " validate=True); curves of test sets alone can be drawn, but no point of them is a result."
+        )
+    known = [name for name in ("loss", "reproduced") if name in on_val]
+    table = on_val.groupby([*CURVE, "alpha"], as_index=False)[["accuracy", *known]].mean()
+    loss = table["loss"] if "loss" in known else pd.Series(0.0, index=table.index)
+    order = table.assign(accuracy=-table["accuracy"].round(12), loss=loss, nearest=-table["alpha"])
+    best = order.sort_values([*CURVE, "accuracy", "loss", "nearest"]).groupby(CURVE).head(1).index
+    chosen = table.loc[best].rename(columns={"accuracy": "val_accuracy"}).reset_index(drop=True)
+    columns = [*CURVE, "alpha", "val_accuracy", *(["reproduced"] if "reproduced" in known else [])]
+    return chosen[columns].astype({"reproduced": bool} if "reproduced" in known else {})
+
+
+def wise_table(curves: pd.DataFrame, *, target: str = "test", level: float = 0.95) -> pd.DataFrame:
+    """Accuracy on the target set and on the shift sets along every method's path.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        From `wise_curves`, or by hand (see the module).
+    target : str
+        The set whose distribution the model was tuned on; all others but ``val`` are shifts, and count the same.
+
+    Returns
+    -------
+    DataFrame
+        A row for each `task`, `method`, `merged` and `alpha`: `seeds`, `accuracy`, `low`, `high` (on the target),
+        `shift_sets` (how many), `shift_accuracy`, `shift_low`, `shift_high` (their mean; missing where there are none),
+        `level`, `interval`: ``t over seeds``, or ``none`` for one seed; and `chosen`: whether validation chooses this
+        alpha (false everywhere where the curves have no ``val``).
+
+    Raises
+    ------
+    InputError
+        No such target; a point of a curve lacks a set that others have (it says which).
+    """
+    require_level(level)
+    by_seed = _by_seed(curves, target)
+    table = []
+    for values, some in by_seed.groupby([*CURVE, "alpha"], sort=True):
+        row = {**dict(zip([*CURVE, "alpha"], values, strict=True)), "seeds": len(some)}
+        row |= over_seeds(some["accuracy"], "accuracy", level=level)
+        row["shift_sets"] = int(some["shift_sets"].iloc[0])
+        row |= over_seeds(some["shift_accuracy"], "shift_accuracy", "shift_", level=level)
+        table.append({**row, "level": level, "interval": kind_of_interval(len(some))})
+    frame = pd.DataFrame(table)
+    if (curves["set"] == "val").any():
+        chosen = choose_alpha(curves)[[*CURVE, "alpha"]].assign(chosen=True)
+        frame = frame.merge(chosen, on=[*CURVE, "alpha"], how="left")
+        return frame.assign(chosen=frame["chosen"].notna())
+    return frame.assign(chosen=False)
+
+
+def wise_gain(curves: pd.DataFrame, *, target: str = "test", level: float = 0.95) -> pd.DataFrame:
+    """What moving back towards the pre-trained model gains over the tuned one (alpha 1).
+
+    Returns
+    -------
+    DataFrame
+        Up to three rows for each `task`, `method` and `merged`, by `choice`: ``validation``, the result (see
+        `choose_alpha`; missing where the curves have no ``val``); ``test in hindsight`` and ``shift in hindsight``, the
+        alpha that is best on those sets themselves, beyond which no rule of choice can come. `alpha`, `seeds`;
+        `accuracy`, `gain` (over alpha 1, seed by seed), `low`, `high` on the target; `shift_accuracy`, `shift_gain`,
+        `shift_low`, `shift_high` on the shift sets; `level`, `interval`: of the gains, ``t over seeds`` or ``none``.
+
+    Raises
+    ------
+    InputError
+        A curve without alpha 1; or as `wise_table`.
+    """
+    require_level(level)
+    by_seed = _by_seed(curves, target)
+    validated = bool((curves["set"] == "val").any())
+    chosen = choose_alpha(curves).set_index(CURVE)["alpha"] if validated else pd.Series(dtype=float)
+    table = []
+    for values, curve in by_seed.groupby(CURVE, sort=True):
+        accuracy, shift = (curve.pivot_table(index="seed", columns="alpha", values=name, dropna=False)
+                           for name in ("accuracy", "shift_accuracy"))  # fmt: skip
+        if 1.0 not in accuracy:
+            raise InputError(f"the curve of {values} has no alpha 1, the tuned model, to gain anything over")
+        choices = {"validation": chosen.get(values)} if validated else {}
+        choices["test in hindsight"] = _best(accuracy)
+        if shift.notna().to_numpy().any():
+            choices["shift in hindsight"] = _best(shift)
+        for choice, alpha in choices.items():
+            if alpha is None:
+                continue
+            gains = {"": accuracy[alpha] - accuracy[1.0], "shift_": shift[alpha] - shift[1.0]}
+            row = {**dict(zip(CURVE, values, strict=True)), "choice": choice, "alpha": alpha, "seeds": len(accuracy)}
+            row |= {"accuracy": accuracy[alpha].mean(), "shift_accuracy": shift[alpha].mean()}
+            for prefix, gain in gains.items():
+                row |= over_seeds(gain, f"{prefix}gain", prefix, level=level, bounds=(-1.0, 1.0))
+            table.append({**row, "level": level, "interval": kind_of_interval(len(accuracy))})
+    order = [*CURVE, "choice", "alpha", "seeds", "accuracy", "gain", "low", "high"]
+    order += ["shift_accuracy", "shift_gain", "shift_low", "shift_high", "level", "interval"]
+    return pd.DataFrame(table)[order]
+
+
+def _filled(curves: pd.DataFrame) -> pd.DataFrame:
+    """`curves` with the columns that a frame by hand may lack."""
+    require_comparable(curves)
+    if missing := [name for name in ("method", "alpha", "set", "accuracy") if name not in curves]:
+        raise InputError(f"the curves have no column {', '.join(missing)}; they have {', '.join(map(str, curves))}")
+    lacking: dict[str, Any] = {"task": "", "seed": 0, "merged": "all"}
+    return curves.assign(**{name: value for name, value in lacking.items() if name not in curves})
+
+
+def _by_seed(curves: pd.DataFrame, target: str) -> pd.DataFrame:
+    """A row for each point of each seed's curve: accuracy on the target, and the mean over the shift sets."""
+    return shift_means(_filled(curves), ["method", "merged", "seed", "alpha"], target)
+
+
+def _best(by_alpha: pd.DataFrame) -> float:
+    """The alpha with the highest mean over seeds; of equals the largest."""
+    means = by_alpha.mean().round(12)
+    return float(means.index[means == means.max()].max())
