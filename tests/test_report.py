@@ -15,6 +15,7 @@ import analysis
 import studies
 from petl_study import report
 from petl_study.errors import InputError
+from petl_study.report.evidence import RULES
 from petl_study.report.tables import csv_safe
 from studies import FAILED, GROUPS, METHODS, write_study
 
@@ -134,8 +135,8 @@ def test_tables_hold_the_raw_numbers(study, out):
     runs = pd.read_csv(out / "tables" / "runs.csv")
     assert runs["test_accuracy"].tolist() == analysis.load_runs(study)["test_accuracy"].tolist()
     gains = pd.read_csv(out / "tables" / "ensemble_gain.csv")
-    assert set(gains["combine"]) == set(analysis.COMBINE)
-    assert len(gains) == len(GROUPS) * len(analysis.COMBINE) * 3
+    assert set(gains["combine"]) == set(RULES)
+    assert len(gains) == len(GROUPS) * len(RULES) * 3
     trials = pd.read_csv(out / "tables" / "trials.csv")
     assert len(trials) == len(analysis.load_trials(study))
 

@@ -317,9 +317,10 @@ def _accuracy_table(evidence: Evidence) -> Table:
     groups = [("", 1), *((str(group), len(some)) for group, some in tasks.groupby("group", sort=True))]
     lookups = [_cells(evidence.accuracy[evidence.accuracy["task"] == task]) for task in tasks["task"]]
     if len(evidence.means):
+        [redrawn] = set(evidence.ranks["interval"])
         caption += (
-            " The interval of a mean is of these tasks; that of a mean rank is a bootstrap over tasks: other tasks"
-            " might have been chosen."
+            f" The interval of a mean is of these tasks; that of a mean rank is a {redrawn}: others might have been"
+            " chosen."
         )
         columns += [Heading("mean of tasks"), Heading("mean of groups"), Heading("mean rank")]
         groups.append((f"all {len(tasks)} tasks", 3))
