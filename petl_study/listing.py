@@ -99,8 +99,7 @@ def _start(moved: float) -> str:
     """In words, where a method starts that moves the logits of a small ViT by the fraction `moved` of their size."""
     if moved < 1e-6:  # rounding
         return "at the pre-trained function"
-    near = "near" if moved < 0.5 else "away from"
-    return f"{near} the pre-trained function: untrained, it moves the logits of a small random ViT by {moved:.1%}"
+    return f"off the pre-trained function: untrained, it moves the logits of a small random ViT by {moved:.1%}"
 
 
 def tasks() -> None:
@@ -125,7 +124,15 @@ def backbones() -> None:
     for name in backbones.list_backbones():
         info = backbones.info(name)
         table.add_row(name, f"{info.parameters:,}", f"{info.image_size} px", str(len(info.classes)), info.summary)
-    console().print(table)
+    out = console()
+    out.print(table)
+    out.print(
+        "Which methods work: docs/families.md, in the column that is named before the colon. Every other model of timm"
+        " is a backbone too, by its name; NAME@FILE is one with the weights of a file (.npz, .pth, .bin, .safetensors),"
+        " and clip:ViT-B-16/openai one of open_clip's, with a zero-shot classifier for any classes.",
+        markup=False,
+        highlight=False,
+    )
 
 
 def _table(*columns: str) -> Table:

@@ -42,13 +42,13 @@ def test_every_method_has_a_docstring_to_show(name):
         ("lora", ["Its grid has 4 points, times", "paper +Hu et al., arXiv 2106.09685", r"petl_study\.methods\.lora"]),
         (
             "sct",
-            ["trains +111,744", "looks first +yes", "merges +no: the residual stream", r"near .* by 1\.7%"],
+            ["trains +111,744", "looks first +yes", "merges +no: the residual stream", r"off .* by 1\.7%"],
         ),
         ("sct", ["position +attn +text +no", "Its grid has 1 point, times"]),
         ("convpass", [r"xavier_init +False +True or False +\{True, False\}", "Its grid has 20 points"]),
         ("full", ["trains +85,798,656 numbers of a ViT-B/16, 100.00% of its 85.8 M"]),
         ("linear", ["trains +0 numbers"]),
-        ("ssf", [r"near the pre-trained function: untrained, it moves the logits of a small random ViT by 12\.3%"]),
+        ("ssf", [r"off the pre-trained function: untrained, it moves the logits of a small random ViT by 12\.3%"]),
     ],
 )
 def test_a_methods_page_tells_what_its_users_ask(name, told, page):

@@ -7,7 +7,6 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from petl_study.errors import unknown
 from petl_study.methods._linear import is_linear, matrix
 from petl_study.methods._sites import channels_first
 from petl_study.methods._wrapper import Wrapper
@@ -25,8 +24,6 @@ class Bottleneck(nn.Module):
         self.down = nn.Linear(len(end), bottleneck).to(end)
         self.up = nn.Linear(bottleneck, len(end)).to(end)
         self.dropout = nn.Dropout(dropout)
-        if init not in INITS:
-            raise unknown("init", init, INITS)
         for layer in (self.down, self.up):
             nn.init.zeros_(layer.bias)
         if init == "released":  # the backbone's initialiser ran over the study's adapters, whatever they had been given

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from petl_study.errors import InputError, unknown
+from petl_study.errors import InputError
 from petl_study.methods._sites import sites
 from petl_study.methods._wrapper import Wrapper
 
@@ -18,8 +18,6 @@ class Bases(nn.Module):
 
     def __init__(self, like: Tensor, width: int, rank: int, init: str) -> None:
         super().__init__()
-        if init not in INITS:
-            raise unknown("init", init, INITS)
         self.init = init
         self.into = nn.Parameter(self.drawn(like.new_empty(rank, width)))
         self.out = nn.Parameter(like.new_zeros(width, rank))  # zero, so the untrained model is the pre-trained one
@@ -35,6 +33,7 @@ class Bases(nn.Module):
 
 def stages(model: nn.Module) -> list[tuple[int, list[nn.Module]]]:
     """The blocks' width with the blocks of that width, from the input on: one pair, or in a Swin one a stage."""
+    sites(model, "attn.proj", "attn.qkv", "mlp.fc1", "mlp.fc2")  # refuses a model that lacks one, or a gated MLP
     found: dict[int, list[nn.Module]] = {}
     for site in sites(model, "attn.proj"):
         block = model.get_submodule(site.path.removesuffix(".attn.proj"))

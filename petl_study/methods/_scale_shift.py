@@ -51,4 +51,4 @@ def _own(base: nn.Module) -> tuple[Tensor, Tensor | None]:
     """The weight and the bias of an operation, whatever it calls them."""
     if isinstance(base, Affine):
         return base.alpha, base.beta
-    return base.weight, base.bias  # type: ignore[return-value]
+    return base.weight, getattr(base, "bias", None)  # type: ignore[return-value]  # an RMS norm has none at all

@@ -19,14 +19,15 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from timm.layers.norm import LayerNorm2d
+from timm.layers.norm import LayerNorm2d, RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d
 from timm.models.convnext import ConvNeXt, ConvNeXtBlock
-from timm.models.mlp_mixer import MlpMixer
+from timm.models.mlp_mixer import MlpMixer, SpatialGatingBlock
 from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from petl_study.errors import InputError, unknown
+from petl_study.methods._parameters import NORMS
 
 VIT = {
     "patch_embed": r"patch_embed\.proj",  # before tokens are flattened: its channels are dimension 1
@@ -53,8 +54,8 @@ SWIN = {
     "head": r"head\.fc",
 }
 CONVNEXT = {
-    "patch_embed": r"stem\.0",
-    "norm_pre": r"stem\.1",
+    "patch_embed": r"stem\.\d+",
+    "norm_pre": r"stem\.\d+",
     "block": r"stages\.\d+\.blocks\.\d+",
     "tokens.in": r"stages\.\d+\.blocks\.\d+\.conv_dw",  # the one branch goes on to the MLP
     "norm2": r"stages\.\d+\.blocks\.\d+\.norm",
@@ -93,6 +94,10 @@ OPERATIONS = (
     *("norm2", "mlp.fc1", "mlp.fc2", "downsample.norm", "downsample", "norm"),
 )
 BRANCH_ENDS = ("attn.proj", "tokens.out", "mlp.fc2")  # the last operation of each residual branch
+
+
+# An overlapping ConvNeXt stem has two convolutions, and an activation between them.
+_KINDS: dict[str, tuple[type[nn.Module], ...]] = {"patch_embed": (nn.Conv2d, nn.Linear), "norm_pre": NORMS}
 
 
 class Site(NamedTuple):
@@ -142,13 +147,16 @@ def channels_first(module: nn.Module) -> bool:
     """Whether `module` gives (B, c, H, W), as convolutions and a ConvNeXt's blocks do, rather than (..., c)."""
     if isinstance(module, ConvNeXtBlock):
         return True
-    layers = [m for m in module.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.LayerNorm))]
-    return bool(layers) and isinstance(layers[-1], (nn.Conv2d, LayerNorm2d))
+    first = (nn.Conv2d, LayerNorm2d, RmsNorm2d, SimpleNorm2d)
+    layers = [m for m in module.modules() if isinstance(m, (*first, nn.Linear, nn.LayerNorm, RmsNorm, SimpleNorm))]
+    return bool(layers) and isinstance(layers[-1], first)
 
 
 def _patterns(model: nn.Module) -> dict[str, str]:
     for known, patterns in FAMILIES.items():
         if isinstance(model, known):
+            if any(isinstance(module, SpatialGatingBlock) for module in model.modules()):
+                raise InputError(f"no sites are known in a {type(model).__name__} of gating blocks (gMLP).")
             return patterns
     names = ", ".join(known.__name__ for known in FAMILIES)
     raise InputError(f"no sites are known in a {type(model).__name__}; families that are: {names}.")
@@ -158,7 +166,9 @@ def _matching(model: nn.Module, patterns: dict[str, str], name: str) -> list[Sit
     found = []
     pattern = re.compile(patterns.get(name, "(?!)"))  # a site that the family lacks matches nothing
     for path, module in model.named_modules():
-        if pattern.fullmatch(path) and not isinstance(module, nn.Identity):
+        if not pattern.fullmatch(path) or isinstance(module, nn.Identity):
+            continue
+        if isinstance(module, _KINDS.get(name, (nn.Module,))):
             parent, _, last = path.rpartition(".")
             found.append(Site(path, model.get_submodule(parent), last, module))
     return found

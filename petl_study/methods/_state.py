@@ -5,6 +5,7 @@ What `apply` found out travels with the model as the plain attribute `petl`, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -79,7 +80,20 @@ def applied(model: nn.Module) -> Applied:
     carried = getattr(model, "petl", None)
     if carried is None:
         raise InputError("no method was applied to this model; call methods.create(name).apply(model) first.")
-    return cast("Applied", carried)
+    state = cast("Applied", carried)
+    _require_same_classifier(model, state)
+    return state
+
+
+def _require_same_classifier(model: nn.Module, state: Applied) -> None:
+    """Raise where `reset_classifier` came after `apply`: the new one would be neither trained and kept, nor scaled."""
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    replaced = any(shapes.get(name) != state.start[name].shape for name in state.classifier)
+    if replaced or (not state.classifier and classifier_names(model)):
+        raise InputError(
+            f"the classifier was replaced after {state.method.name!r} was applied; replace it first, then apply the"
+            " method, or merge before it is replaced."
+        )
 
 
 def classifier_names(model: nn.Module) -> set[str]:
@@ -142,12 +156,16 @@ def scale(model: nn.Module, alpha: float) -> None:
     classifier, WiSE-FT: arXiv 2109.01903, eq. 1); what a method added is weighted by `alpha` inside its wrapper. Moving
     there and back changes nothing, bit for bit.
     """
+    if not math.isfinite(alpha):
+        raise InputError(
+            f"alpha must be a finite number, 0 for the pre-trained model and 1 for the tuned, got {alpha}."
+        )
     state = applied(model)
     parameters = dict(model.named_parameters())
     if state.alpha == 1.0:
         state.tuned = {name: parameters[name].detach().clone() for name in state.start}
-    for name, start in state.start.items():
-        start, tuned = start.to(parameters[name].device), state.tuned[name]
+    for name in state.start:  # the model may have moved to another device or precision since
+        start, tuned = (end[name].to(parameters[name]) for end in (state.start, state.tuned))
         # lerp is exact at neither end for all floats; the ends must be
         parameters[name].copy_(start if alpha == 0.0 else tuned if alpha == 1.0 else torch.lerp(start, tuned, alpha))
     for wrapper in _wrappers(model).values():

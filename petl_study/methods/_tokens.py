@@ -32,6 +32,10 @@ def grid_of(model: nn.Module, method: str) -> Grid:
         return Grid(model.stem, prefix=0)
     if not hasattr(model, "num_prefix_tokens") or not hasattr(getattr(model, "patch_embed", None), "grid_size"):
         raise InputError(f"{method} needs patch tokens on a grid; a {type(model).__name__} has none.")
+    if not isinstance(getattr(model, "patch_drop", nn.Identity()), nn.Identity):
+        raise InputError(
+            f"{method} needs all patches of the grid, but the model drops some: make it without patch_drop_rate."
+        )
     return Grid(model.patch_embed, model.num_prefix_tokens)  # type: ignore[arg-type]
 
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from timm.models.convnext import ConvNeXtBlock
 from torch import nn
 
-from petl_study.methods._adapters import Beside, Bottleneck
+from petl_study.errors import unknown
+from petl_study.methods._adapters import INITS, Beside, Bottleneck
 from petl_study.methods._base import Data, Method, fixed, register, searched
+from petl_study.methods._halves import halves
 from petl_study.methods._sites import sites
 
 
@@ -28,7 +31,14 @@ class AdaptFormer(Method):
     init: str = fixed("kaiming_zero")
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
+    def __post_init__(self) -> None:
+        if self.init not in INITS:
+            raise unknown("init", self.init, INITS)
+
     def inject(self, model: nn.Module, data: Data | None) -> None:
+        for block in sites(model, "block"):
+            if not isinstance(block.module, ConvNeXtBlock):  # its one branch ends as a second half does
+                halves(block.module)  # refuses a block whose norm stands elsewhere
         for norm, mlp in zip(sites(model, "norm2"), sites(model, "mlp"), strict=True):
             adapter = Bottleneck(mlp.module, self.bottleneck, self.init, self.dropout)
             # The norm moves into the branch, so that what stands beside it can read what the norm reads.

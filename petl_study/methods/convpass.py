@@ -36,6 +36,10 @@ class Convpass(Method):
     init: str = fixed("paper")
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
+    def __post_init__(self) -> None:
+        if self.init not in INITS:
+            raise unknown("init", self.init, INITS)
+
     def inject(self, model: nn.Module, data: Data | None) -> None:
         places = sites(model, "attn", "mlp")  # refuses a model without them before anything hangs on it
         grid = grid_of(model, self.name)
@@ -50,8 +54,6 @@ class ConvBottleneck(nn.Module):
 
     def __init__(self, beside: nn.Module, grid: Grid, method: Convpass) -> None:
         super().__init__()
-        if method.init not in INITS:
-            raise unknown("init", method.init, INITS)
         end, rank = output_weight(beside), method.bottleneck
         self.grid = grid
         self.down = nn.Linear(len(end), rank).to(end)

@@ -40,17 +40,24 @@ class ScaledBranch(Wrapper):
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__(base)
-        self.gamma = nn.Parameter(torch.ones_like(self.base.bias))  # g (d,)
-        self.bias = nn.Parameter(self.base.bias.detach().clone())  # b (d,); base.bias stays b0
+        start: Tensor | None = self.base.bias
+        weight = matrix(base)
+        self.gamma = nn.Parameter(weight.new_ones(len(weight)))  # g (d,)
+        # b (d,), where the layer has one; base.bias stays b0
+        self.bias = None if start is None else nn.Parameter(start.detach().clone())
 
-    def _at_alpha(self) -> tuple[Tensor, Tensor]:
+    def _at_alpha(self) -> tuple[Tensor, Tensor | None]:
         """Scale of the weight's rows (d,) and the whole bias (d,)."""
         scale = 1 + self.alpha * (self.gamma - 1)
+        if self.bias is None:
+            return scale, None
         return scale, (1 - self.alpha) * self.base.bias + self.alpha * self.gamma * self.bias
 
     def forward(self, x: Tensor) -> Tensor:
         scale, bias = self._at_alpha()
         y = project(self.base, x, matrix(self.base))
+        if bias is None:
+            return y * over_output(self.base, scale)
         return torch.addcmul(over_output(self.base, bias), y, over_output(self.base, scale))
 
     def unfoldable(self) -> str | None:
@@ -60,5 +67,6 @@ class ScaledBranch(Wrapper):
     def fold(self) -> nn.Module:
         scale, bias = self._at_alpha()
         matrix(self.base).mul_(scale[:, None])
-        self.base.bias.copy_(bias)
+        if bias is not None:
+            self.base.bias.copy_(bias)
         return self.base

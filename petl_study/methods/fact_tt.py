@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from petl_study.errors import unknown
 from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._fact import Bases, Factored, stages
+from petl_study.methods._fact import INITS, Bases, Factored, stages
 
 LAYERS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 
@@ -29,6 +30,10 @@ class FacTTT(Method):
     scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
     init: str = fixed("paper")
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
+
+    def __post_init__(self) -> None:
+        if self.init not in INITS:
+            raise unknown("init", self.init, INITS)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         for width, blocks in stages(model):

@@ -1,4 +1,6 @@
-"""Full fine-tuning: every parameter of the backbone is trained.
+"""Full fine-tuning: every parameter of the backbone is trained (the customary baseline; arXiv 1805.08974).
+
+    p -> p + dp         for every parameter p of the backbone; dp of p's shape, zero at the start
 
 Trains all of them (ViT-B/16: 85,798,656). Starts at the pre-trained function; merging has nothing to fold.
 """

@@ -85,6 +85,11 @@ def importance(model: nn.Module, layers: list[nn.Module], data: Data | None, tem
             for images, labels in batches(model, "gps", data):
                 views = torch.cat([images, images.flip(-1)])  # (2 B, 3, H, W)
                 features = model.forward_head(model.forward_features(views), pre_logits=True)  # type: ignore[operator]
+                if features.ndim != 2:
+                    raise InputError(
+                        "gps contrasts one feature an image, but the model has global_pool='' and pools nothing;"
+                        " make it with global_pool='avg'."
+                    )
                 loss = contrastive_loss(features.unflatten(0, (2, -1)), labels, temperature)
                 for total, gradient in zip(
                     sums, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True

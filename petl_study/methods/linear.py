@@ -1,4 +1,4 @@
-"""Linear probing: the backbone as it is, a new classifier on its output.
+"""Linear probing: the backbone as it is, a new classifier on its output (arXiv 1805.08974).
 
     logits = W f(x) + b         f frozen, f(x) (B, d)   W (C, d)   b (C,)
 

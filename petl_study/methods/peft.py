@@ -80,10 +80,11 @@ def largest(limit: int, widths: Iterable[int]) -> int:
 
 
 class Type(NamedTuple):
-    """A row of the table. `weight` is T(W): products of matrices are written @, those by element *."""
+    """A row of the table. `weight` is T(W) and the start of what is trained; matrices are multiplied @, elements *."""
 
     paper: str
     weight: str
+    numbers: str  # that are trained in a layer
     config: str  # PEFT's configuration class
     knobs: dict[str, Knob]
     arguments: dict[str, Any] = {}  # noqa: RUF012  # of the configuration, always the same
@@ -97,6 +98,7 @@ TYPES = {
     "dora": Type(
         "Liu et al., arXiv 2402.09353",
         "m * (W + B @ A) / |W + B @ A|, norms of rows: B (o, r) zero, A (r, i), m (o, 1) from |W|",
+        "r (i + o) + o",
         "LoraConfig",
         {"rank": rank("r lora_alpha")},
         {"use_dora": True},
@@ -104,6 +106,7 @@ TYPES = {
     "rslora": Type(
         "Kalajdzievski, arXiv 2312.03732",
         "W + alpha / sqrt(r) B @ A: B (o, r) zero, A (r, i)",
+        "r (i + o)",
         "LoraConfig",
         {"rank": rank(), "alpha": Knob("lora_alpha", 16, at_least=1)},
         {"use_rslora": True},
@@ -111,6 +114,7 @@ TYPES = {
     "pissa": Type(
         "Meng et al., arXiv 2404.02948",
         "W - B0 @ A0 + B @ A: B0 @ A0 is the best approximation of W of rank r, where B (o, r) and A (r, i) start",
+        "r (i + o)",
         "LoraConfig",
         {"rank": rank("r lora_alpha")},
         {"init_lora_weights": "pissa"},
@@ -119,6 +123,7 @@ TYPES = {
     "olora": Type(
         "Büyükakyüz, arXiv 2406.01775",
         "W - B0 @ A0 + B @ A: W = Q @ R, B (o, r) starts at B0, the first columns of Q, A (r, i) at A0, the rows of R",
+        "r (i + o)",
         "LoraConfig",
         {"rank": rank("r lora_alpha")},
         {"init_lora_weights": "olora"},
@@ -127,6 +132,7 @@ TYPES = {
     "mica": Type(
         "Rüdiger and Raschka, arXiv 2604.01694",
         "W + B @ A: A (r, i) zero, B (o, r) frozen, the left singular vectors of W with the smallest singular values",
+        "r i",
         "LoraConfig",
         {"rank": rank("r lora_alpha")},
         {"init_lora_weights": "mica"},
@@ -134,12 +140,14 @@ TYPES = {
     "delora": Type(
         "Bini et al., arXiv 2503.18225",
         "W + B @ diag(s / (r |a| |b|)) @ A * |w|, norms of B's columns, A's rows, W's columns: s (1,), B zero, A",
+        "r (i + o) + 1",
         "DeloraConfig",
         {"rank": rank(), "bound": Knob("delora_lambda", 15.0, at_least=0)},
     ),
     "gralora": Type(
         "Jung et al., arXiv 2505.20355",
         "W + 2 B @ A of rank r / n in each of the n x n `blocks` of W: B (n, r, o / n) zero, A (n, i / n, r)",
+        "r (i + o)",
         "GraloraConfig",
         {
             "rank": rank(lambda r, _: {"r": r, "alpha": 2 * r}, 8, 8, 16, 32),
@@ -149,24 +157,28 @@ TYPES = {
     "glora": Type(
         "Chavan et al., arXiv 2306.07967",
         "W + W * A + B, and of the bias b + b d + e + W @ c: A and B (o, i), c (i, 1) of rank r, one factor zero; d, e",
+        "r (3 i + 2 o + 1) + 2",
         "GloraConfig",
         {"rank": rank()},
     ),
     "miss": Type(
         "Kang and Yin, arXiv 2409.15371",
         "W + D.T @ [1 1 ... 1], identities of size r side by side: D (r, o) zero",
+        "r o",
         "MissConfig",
         {"rank": rank()},
     ),
     "deft": Type(
         "Kumar et al., arXiv 2509.22793",
         "W - P @ p(P).T @ W + P @ R: P (o, r), R (r, i) so that the start is W; p is relu, or P orthogonalised with qr",
+        "r (i + o)",
         "DeftConfig",
         {"rank": rank(), "projection": Knob("decomposition_method", "relu", ("relu", "qr"))},
     ),
     "peanut": Type(
         "Zhong et al., arXiv 2410.01870",
         "W + B @ relu(A @ W): B (o, r) zero, A (r, o), and `depth` pairs of (r, r) layers with a shortcut between them",
+        "2 r o + 2 depth r^2",
         "PeanutConfig",
         {"rank": rank(), "depth": Knob("depth", 0, at_least=0)},
     ),
@@ -174,18 +186,21 @@ TYPES = {
     "loha": Type(
         "Hyeon-Woo et al., arXiv 2108.06098",
         "W + (B1 @ A1) * (B2 @ A2): B1, B2 (o, r), B2 zero, A1, A2 (r, i)",
+        "2 r (i + o)",
         "LoHaConfig",
         {"rank": rank("r alpha")},
     ),
     "lokr": Type(
         "Yeh et al., arXiv 2309.14859",
         "W + kron(C, B @ A): C (p, q) zero, p and q the divisors of o and i nearest to `factor`, or to their roots",
+        "p q + r (o / p + i / q), or p q + o i / (p q) where that is less",
         "LoKrConfig",
         {"rank": rank("r alpha"), "factor": Knob("decompose_factor", -1, at_least=-1)},
     ),
     "hira": Type(
         "Huang et al., ICLR 2025, openreview.net/forum?id=TwJrTz9cRS",
         "W + W * (B @ A): B (o, r) zero, A (r, i)",
+        "r (i + o)",
         "HiraConfig",
         {"rank": rank("r", 32, 8, 16, 32)},
     ),
@@ -193,18 +208,21 @@ TYPES = {
     "vera": Type(
         "Kopiczko et al., arXiv 2310.11454",
         "W + diag(b) @ B @ diag(d) @ A: b (o,) zero, d (r,) at `start`; B (o, r), A (r, i) random, one for all layers",
+        "o + r",
         "VeraConfig",
         {"rank": rank("r", 256, 256, 1024), "start": Knob("d_initial", 0.1), "seed": seed("projection_prng_key")},
     ),
     "pvera": Type(
         "Fillioux et al., arXiv 2512.07703",
         "W + diag(b) @ B @ diag(d) @ A as vera; in training d A x is a Gaussian's mean, d' A' x its log-variance",
+        "o + 2 r",
         "PveraConfig",
         {"rank": rank("r", 256, 256, 1024), "start": Knob("d_initial", 0.1), "seed": seed("projection_prng_key")},
     ),
     "randlora": Type(
         "Albert et al., arXiv 2502.00987",
         "W + 20 sum_n B_n @ diag(l_n) @ A @ diag(g_n), min(i, o) / r terms: l_n zero, g_n; B_n, A random, as in vera",
+        "(r + i) i / r, rounded up, of an i that is at most o",
         "RandLoraConfig",
         {
             "rank": rank(lambda r, _: {"r": r, "randlora_alpha": 20 * r}, 32, 8, 16, 32),
@@ -214,6 +232,7 @@ TYPES = {
     "vblora": Type(
         "Li et al., arXiv 2405.15179",
         "W + B @ A, in pieces of length `block`: each mixes the two of all layers' `vectors` that it weighs most",
+        "r (i + o) vectors / block, and vectors * block for all layers",
         "VBLoRAConfig",
         {
             "rank": rank("r", 4, 2, 4, 8),
@@ -224,6 +243,7 @@ TYPES = {
     "unilora": Type(
         "Li et al., arXiv 2506.00799",
         "W + B @ A: each number of B (o, r) and A (r, i) is one of all layers' `length`, at random and scaled",
+        "no; length for all layers together",
         "UniLoraConfig",
         {
             "rank": Knob("r", 4, at_least=1),
@@ -234,6 +254,7 @@ TYPES = {
     "tinylora": Type(
         "Morris et al., arXiv 2602.04118",
         "W + U @ S @ (sum_n v_n P_n) @ V.T: U, S, V of W's SVD to rank r; v (length,) zero, P_n (r, r) random",
+        "length",
         "TinyLoraConfig",
         {
             "length": Knob("u", 64, (16, 64, 256), at_least=1),
@@ -245,6 +266,7 @@ TYPES = {
     "adamss": Type(
         "Zheng et al., NeurIPS 2025, openreview.net/forum?id=8ZdWmpYxT0",
         "W + B_n @ A_n @ V in the rows of cluster n: V (k, i) of the SVD, clusters by k-means; B_n (rows, r) zero",
+        "r (subspaces k + o)",
         "AdamssConfig",
         {
             "subspaces": Knob("num_subspaces", 5, (5, 10), at_least=1),
@@ -256,6 +278,7 @@ TYPES = {
     "frod": Type(
         "Wan et al., arXiv 2512.23485",
         "U @ (diag(l) + S) @ V.T, W at the start: l (i,), S (i, i) sparse, zero; V common to the layers of a site",
+        "i + density i^2",
         "FrodConfig",
         {"density": Knob("sparse_rate", 0.01, at_least=0, at_most=1), "seed": seed("projection_prng_key")},
         {"progressbar": False},
@@ -265,6 +288,7 @@ TYPES = {
     "oft": Type(
         "Qiu et al., arXiv 2306.07280",
         "W @ R.T: R orthogonal in blocks, (I - Q) @ inv(I + Q), Q skew and zero at the start",
+        "i (block - 1) / 2",
         "OFTConfig",
         {
             "block": Knob(
@@ -276,18 +300,21 @@ TYPES = {
     "hra": Type(
         "Yuan et al., arXiv 2405.17484",
         "W @ H_1 @ ... @ H_r: reflections H = I - 2 u @ u.T / |u|^2, u (i, 1), that start in equal pairs",
+        "r i",
         "HRAConfig",
         {"rank": rank("r", 8, 8, 16, 32), "orthogonal": Knob("apply_GS", False)},  # whether the u are made orthogonal
     ),
     "psoft": Type(
         "Wu et al., arXiv 2505.11235",
         "W + B @ (diag(b) @ R @ diag(a) - I) @ A: B @ A is W to rank r by its SVD, R (r, r) orthogonal; b, a one",
+        "r (r - 1) / 2 + 2 r",
         "PsoftConfig",
         {"rank": rank("r psoft_alpha", 16, 16, 32, 64)},
     ),
     "road": Type(
         "Liao and Monz, arXiv 2409.00119",
         "R @ W and R b: pairs of outputs, half a `block` apart, turned by an angle t and scaled by s; t zero, s one",
+        "o, 2 o or 4 o, by variant,",
         "RoadConfig",
         {
             "variant": Knob("variant", "road_1", ("road_1", "road_2", "road_4")),  # o, 2 o or 4 o numbers
@@ -300,6 +327,7 @@ TYPES = {
     "fourierft": Type(
         "Gao et al., arXiv 2405.03003",
         "W + scale real(ifft2(F)): F (o, i) is zero but for as many `frequencies`, at random; N(0, 1)",
+        "frequencies",
         "FourierFTConfig",
         {
             "frequencies": Knob("n_frequency", 1_000, (1_000, 3_000), at_least=1),
@@ -310,6 +338,7 @@ TYPES = {
     "waveft": Type(
         "Bilican et al., arXiv 2505.12532",
         "W + scale idwt2(F), Haar wavelets: F (o, i) is zero but for as many `coefficients`, at random; zero",
+        "coefficients",
         "WaveFTConfig",
         {
             "coefficients": Knob("n_frequency", 1_000, (1_000, 3_000), at_least=1),
@@ -320,6 +349,7 @@ TYPES = {
     "c3a": Type(
         "Chen et al., arXiv 2407.19342",
         "W + C / i: (block x block) circulant blocks, a vector each, Xavier-uniform",
+        "i o / block",
         "C3AConfig",
         {
             "block": Knob(lambda n, shapes: {"block_size": largest(n, chain(*shapes))}, 128, (128, 768), at_least=1),
@@ -329,6 +359,7 @@ TYPES = {
     "ia3": Type(
         "Liu et al., arXiv 2205.05638",
         "diag(l) @ W and l b, or W @ diag(l) at mlp.fc2: l (o,) or (i,) one",
+        "o, or i at mlp.fc2,",
         "IA3Config",
         {},
         {"feedforward_modules": r"\d+\.mlp_fc2\w*"},
@@ -337,18 +368,21 @@ TYPES = {
     "beft": Type(
         "Huang et al., arXiv 2509.15974",
         "W, and of the bias b + c: c (o,) zero",
+        "o",
         "BeftConfig",
         {},
     ),
     "shira": Type(
         "Bhardwaj et al., arXiv 2406.13175",
         "W + S: S (o, i) is zero but for r (i + o) numbers, as many as a LoRA's, in random places; they start at zero",
+        "r (i + o)",
         "ShiraConfig",
         {"rank": rank(), "seed": seed("random_seed")},
     ),
     "supertuning": Type(
         "Ilin et al., arXiv 2607.09287",
         "W + S: S (o, i) is zero but where |W| is among the largest of the layer; those start at zero",
+        "(1 - sparsity) i o",
         "SupertuningConfig",
         {"sparsity": Knob("sparsity", 0.99, (0.9, 0.99, 0.999), at_least=0, at_most=1)},
     ),
@@ -397,7 +431,10 @@ class Tuner(Method):
 
 
 def _method(name: str, row: Type) -> type[Tuner]:
-    doc = f"W' = {row.weight}.\n\nBy {row.config} of Hugging Face PEFT, on the linear layers at `sites`. Folds into W."
+    doc = (
+        f"W' = {row.weight} ({row.paper}).\n\nBy {row.config} of Hugging Face PEFT, on the linear layers at `sites`;"
+        f" r is `rank`. Trains {row.numbers} numbers a layer i -> o. Folds into W."
+    )
     fields = [
         (key, type(knob.default), searched(knob.default, *knob.values, at_least=knob.at_least, at_most=knob.at_most))
         for key, knob in row.knobs.items()

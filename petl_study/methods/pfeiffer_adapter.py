@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from petl_study.methods._adapters import Behind, Bottleneck
+from petl_study.errors import unknown
+from petl_study.methods._adapters import INITS, Behind, Bottleneck
 from petl_study.methods._base import Data, Method, fixed, register, searched
 from petl_study.methods._sites import wrap
 
@@ -26,6 +27,10 @@ class PfeifferAdapter(Method):
     scale: float = searched(0.1, 0.01, 0.1, 1.0, 10.0)
     init: str = fixed("xavier_zero")
     dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
+
+    def __post_init__(self) -> None:
+        if self.init not in INITS:
+            raise unknown("init", self.init, INITS)
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         wrap(model, "mlp", lambda m: Behind(m, Bottleneck(m, self.bottleneck, self.init, self.dropout), self.scale))

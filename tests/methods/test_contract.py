@@ -354,7 +354,7 @@ def test_the_released_initialisation_starts_elsewhere(name, small_vit, images):
     carry(small_vit, name, init="released", **({} if name == "lora" else {"scale": 10.0}))
     assert (small_vit(images) - pretrained).abs().max() > 1e-3
     with pytest.raises(InputError, match=r"unknown init 'gaussian'; known: .*released"):
-        carry(timm.models.VisionTransformer(img_size=16, depth=1, embed_dim=24), name, init="gaussian")
+        methods.create(name, init="gaussian")
 
 
 def test_another_methods_tensors_are_refused_by_name(small_vit):
@@ -404,9 +404,25 @@ def test_unknown_names_and_wrong_values_are_explained():
         methods.create("lora", rank="eight")
 
 
-def test_search_spaces_are_the_studys():
-    assert methods.search_space("lora") == {"rank": [1, 8, 16, 32]}
-    assert methods.search_space("ssf") == {}
+SCALES = [0.01, 0.1, 1.0, 10.0, 100.0]
+STUDYS = {  # arXiv 2409.16434, VTAB-1K
+    **{name: {} for name in ("linear", "full", "bitfit", "layernorm", "difffit", "ssf")},
+    "vpt_shallow": {"prompts": [5, 10, 50, 100, 200]},
+    "vpt_deep": {"prompts": [5, 10, 50, 100]},
+    "pfeiffer_adapter": {"bottleneck": [4, 8, 16, 32, 64], "scale": [0.01, 0.1, 1.0, 10.0]},
+    "houlsby_adapter": {"bottleneck": [4, 8, 16, 32], "scale": [0.01, 0.1, 1.0, 10.0]},
+    "adaptformer": {"bottleneck": [4, 16, 32], "scale": [0.05, 0.1, 0.2]},
+    "repadapter": {"bottleneck": [8, 16, 32], "scale": [0.1, 0.5, 1.0, 5.0, 10.0]},
+    "convpass": {"bottleneck": [8, 16], "scale": SCALES, "xavier_init": [True, False]},
+    "lora": {"rank": [1, 8, 16, 32]},
+    "fact_tt": {"rank": [8, 16, 32], "scale": SCALES},
+    "fact_tk": {"rank": [16, 32, 64], "scale": SCALES},
+}
+
+
+@pytest.mark.parametrize("name", STUDYS)
+def test_search_space_is_the_studys(name):
+    assert methods.search_space(name) == STUDYS[name]
 
 
 def test_a_family_without_sites_is_refused():
@@ -486,3 +502,34 @@ def test_a_model_in_eval_mode_stays_in_it(name, small_vit, images):
     assert torch.equal(small_vit(images), small_vit(images))
     small_vit.train()
     assert not torch.equal(small_vit(images), small_vit(images))
+
+
+@pytest.mark.parametrize("before", [0, 7])
+def test_a_classifier_replaced_after_apply_is_refused_rather_than_left_untrained(before, images):
+    model = timm.models.VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=1, num_classes=before)
+    methods.create("lora").apply(model)
+    model.reset_classifier(5)
+    for use in (methods.trainable_parameters, methods.state_dict, lambda m: methods.scale(m, 0.5), methods.merge):
+        with pytest.raises(InputError, match="the classifier was replaced after 'lora' was applied; replace it first"):
+            use(model)
+
+
+# PEFT's AdaMSS keeps its frozen basis where `Module.to` does not look.
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "peft:adamss"])
+def test_a_model_moved_to_another_precision_still_scales(name, small_vit, images):
+    carry(small_vit, name)
+    tune(small_vit)
+    small_vit.double()
+    tuned = small_vit(images.double())
+    methods.scale(small_vit, 0.5)
+    assert small_vit(images.double()).dtype == torch.float64
+    methods.scale(small_vit, 1)
+    assert torch.equal(small_vit(images.double()), tuned)
+
+
+def test_a_point_that_is_no_number_is_refused_and_leaves_the_model_where_it_was(small_vit, images):
+    methods.create("lora").apply(small_vit)
+    before = small_vit(images)
+    with pytest.raises(InputError, match=r"alpha must be a finite number, .* got nan"):
+        methods.scale(small_vit, float("nan"))
+    assert torch.equal(small_vit(images), before)
