@@ -6,7 +6,7 @@ STAMP := .venv/installed
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
 
-.PHONY: install quickstart test test-slow check format docs lab clean
+.PHONY: install quickstart test test-slow check format docs lab notebooks clean
 
 install: $(STAMP)
 
@@ -39,6 +39,10 @@ docs: install
 
 lab: install
 	$(BIN)/jupyter lab notebooks
+
+# Executes them in place, on RUNS (runs/reference by default); minutes, as two of them build models.
+notebooks: install
+	$(BIN)/python notebooks/execute.py
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -42,6 +42,7 @@ from analysis.interquartile import interquartile_means
 from analysis.loading import load_accuracies, load_ensembles, load_failures, load_predictions, load_runs, load_trials
 from analysis.manyshot import accuracy_by_size, overtaking
 from analysis.mean_gains import mean_gains
+from analysis.notebook import where_possible
 from analysis.numeric import score
 from analysis.paired import accuracy_differences, accuracy_intervals
 from analysis.pitfalls import collapsed, is_collapsed, optimism, top_ties
@@ -185,6 +186,7 @@ __all__ = [
     "validation_ranking",
     "weight_change",
     "weights",
+    "where_possible",
     "wise_curves",
     "wise_gain",
     "wise_table",

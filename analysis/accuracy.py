@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.comparable import require_comparable, require_complete, require_distinct
+from analysis.comparable import require_columns, require_comparable, require_complete, require_distinct
 from analysis.intervals import require_level, summarise, t_interval
+from petl_study.errors import InputError
 
 
 def accuracy_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -52,6 +53,9 @@ def mean_accuracies(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """
     require_level(level)
     _require_averageable(runs)
+    require_columns(runs, ["group"])
+    if runs.empty:
+        raise InputError("there are no runs, so there is nothing to average")
     unknown_here = {name: np.nan for name in ("test_examples", "tuned_parameters") if name not in runs}
     runs = runs.assign(**unknown_here)
     cells = runs.groupby(["task", "group", "method"], as_index=False).agg(
@@ -109,6 +113,7 @@ def complete_methods(runs: pd.DataFrame) -> list[str]:
 
 
 def _require_averageable(runs: pd.DataFrame) -> None:
+    require_columns(runs, ["task", "method", "seed", "test_accuracy"])
     require_comparable(runs)
     require_distinct(runs)
 

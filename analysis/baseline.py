@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.cells import cells_of
-from analysis.intervals import Interval, newcombe_interval, require_level, welch_interval
+from analysis.intervals import Interval, newcombe_interval, require_draws, require_level, welch_interval
 from petl_study.errors import InputError, unknown
 
 
@@ -79,6 +79,7 @@ def relative_spread(
         NaN where neither is known). NaN where all accuracies are 0.
     """
     require_level(level)
+    require_draws(draws)
     cells = cells_of(runs)
     T, M = cells.means.shape
     if M < 2:

@@ -20,7 +20,7 @@ from scipy import stats
 from scipy.special import gammaln
 
 from analysis.cells import cells_of
-from analysis.comparable import require_comparable, require_complete
+from analysis.comparable import require_columns, require_comparable, require_complete
 from analysis.intervals import nan_interval, require_level
 from analysis.ranks import mean_ranks, ranks_of, spearman
 from petl_study.errors import InputError
@@ -46,6 +46,7 @@ def expected_best(trials: pd.DataFrame, *, then: str | None = None, level: float
         training them again), `level`, `interval`; with `then`, `expected_then`.
     """
     require_level(level)
+    require_columns(trials, ["task", "method", "val_accuracy"])
     require_comparable(trials)
     if then is not None and then not in trials:
         raise InputError(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.comparable import require_comparable, require_complete, require_distinct
+from analysis.comparable import require_columns, require_comparable, require_complete, require_distinct
 from petl_study.errors import InputError
 
 
@@ -55,9 +55,10 @@ def cells_of(runs: pd.DataFrame, accuracy: str = "test_accuracy") -> Cells:
     Raises
     ------
     InputError
-        Runs that are not comparable, two for one task, method and seed, or a method without a run on a task: the
-        message names the empty cells.
+        A missing column, runs that are not comparable, two for one task, method and seed, or a method without a run on
+        a task: the message names the empty cells.
     """
+    require_columns(runs, ["task", "method", "seed", accuracy])
     require_comparable(runs)
     require_distinct(runs)
     if runs.empty:
@@ -66,7 +67,7 @@ def cells_of(runs: pd.DataFrame, accuracy: str = "test_accuracy") -> Cells:
     table = runs.pivot_table(index="task", columns="method", values=accuracy)
     require_complete(table.reindex(index=tasks, columns=methods))  # a method without any would have no column
     ordered = runs[runs[accuracy].notna()]
-    ordered = ordered.sort_values("seed", kind="stable") if "seed" in runs else ordered
+    ordered = ordered.sort_values("seed", kind="stable")
     place = ordered.groupby(["task", "method"]).cumcount().to_numpy()
     values = np.full((len(tasks), len(methods), place.max() + 1), np.nan)
     rows = pd.Index(tasks).get_indexer(ordered["task"].to_numpy())
@@ -94,7 +95,11 @@ def missing_cells(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         `task`, `method`, `seed`; empty where nothing is missing.
     """
+    require_columns(runs, ["task", "method", "seed"])
     there = runs[["task", "method", "seed"]].drop_duplicates()
+    if there["seed"].isna().any():
+        nameless = there["method"][there["seed"].isna()].iloc[0]
+        raise InputError(f"a run of {nameless!r} has no seed, so which seeds are missing cannot be said; give it one.")
     wanted: list[list[Any]] = [sorted(set(there[name])) for name in there]
     every = pd.MultiIndex.from_product(wanted, names=list(there))
     return every.difference(pd.MultiIndex.from_frame(there)).to_frame(index=False)

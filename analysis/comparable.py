@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -24,9 +24,10 @@ def require_comparable(runs: pd.DataFrame) -> None:
     Raises
     ------
     InputError
-        Two protocols, backbones or weights; or, within a task, two data fingerprints, heads or test sizes. The message
-        lists the values and who has them.
+        Two protocols, backbones or weights; or, within a task, two data fingerprints, heads or test sizes: the message
+        lists the values and who has them. Or an accuracy that is no fraction, such as a percentage.
     """
+    _require_fractions(runs)
     for column in ACROSS_TASKS:
         if column in runs and len(runs[column].unique()) > 1:
             raise InputError(_differing(runs, column))
@@ -36,6 +37,21 @@ def require_comparable(runs: pd.DataFrame) -> None:
         for task, of_task in runs.groupby("task", sort=True):
             if len(of_task[column].unique()) > 1:
                 raise InputError(f"task {task!r}: {_differing(of_task, column)}")
+
+
+def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
+    """Refuse a frame that lacks one of the columns `names`.
+
+    Raises
+    ------
+    InputError
+        Names those that are missing, and those that there are.
+    """
+    if missing := [name for name in names if name not in frame]:
+        raise InputError(
+            f"the frame has no column {', '.join(missing)}; it has {', '.join(map(str, frame)) or 'none'}."
+            " Add what is missing, or rename what it is called here."
+        )
 
 
 def by_protocol(runs: pd.DataFrame, table: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
@@ -95,6 +111,16 @@ def require_complete(table: pd.DataFrame) -> None:
         f"not every method has an accuracy on each of the {len(table)} tasks: {'; '.join(missing)}."
         " Finish those runs, or leave the method out: runs[runs.method != 'NAME']."
     )
+
+
+def _require_fractions(frame: pd.DataFrame) -> None:
+    for column in (name for name in frame if str(name).endswith("accuracy")):
+        values = pd.to_numeric(frame[column], errors="coerce")
+        if (outside := values[(values < 0) | (values > 1)]).size:
+            raise InputError(
+                f"{column} must be fractions from 0 to 1; {len(outside)} of {len(frame)} are not, such as"
+                f" {outside.iloc[0]:g}. Divide percentages by 100."
+            )
 
 
 def _differing(runs: pd.DataFrame, column: str) -> str:

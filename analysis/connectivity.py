@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.agreement import by_method
-from analysis.comparable import require_comparable
+from analysis.comparable import require_columns, require_comparable
 from petl_study.errors import InputError
 
 PAIR = ["run_a", "run_b", "method_a", "method_b", "seed_a", "seed_b"]
@@ -40,8 +40,7 @@ def barriers(paths: pd.DataFrame) -> pd.DataFrame:
     """
     require_comparable(paths)
     keys = [*(name for name in ("task", "set") if name in paths), *PAIR]
-    if missing := [name for name in (*PAIR, "t", "accuracy", "loss", "ensemble_accuracy") if name not in paths]:
-        raise InputError(f"the paths have no column {', '.join(missing)}; they have {', '.join(map(str, paths))}")
+    require_columns(paths, [*PAIR, "t", "accuracy", "loss", "ensemble_accuracy"])
     table = []
     for values, path in paths.groupby(keys, sort=False, dropna=False):
         of_pair = dict(zip(keys, values, strict=True))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.comparable import require_columns
 from analysis.intervals import require_level
 from analysis.over_seeds import kind_of_interval, over_seeds
 from analysis.shift import one_of_each
@@ -80,6 +81,7 @@ def mean_corruption_error(accuracies: pd.DataFrame, *, normaliser: str, level: f
 
 def _ratios(accuracies: pd.DataFrame, normaliser: str) -> pd.DataFrame:
     """CE and relative CE by `task`, `kind`, `method` and `seed`."""
+    require_columns(accuracies, ["kind", "severity"])
     rows = one_of_each(accuracies, ["method", "seed", "set"]).dropna(subset="severity")
     if normaliser not in set(rows["method"]):
         raise unknown("normaliser", normaliser, set(rows["method"]))

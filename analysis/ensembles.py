@@ -237,8 +237,14 @@ def _require_same(one: pd.DataFrame, other: pd.DataFrame, what: str) -> None:
 
 
 def _correct(preds: Predictions, scores: Floats) -> NDArray[np.bool_]:
+    scores = np.asarray(scores)
     if scores.shape != preds.logits.shape[1:]:
         raise InputError(f"scores have shape {scores.shape} but the predictions are (N, C) = {preds.logits.shape[1:]}")
+    if np.isnan(scores).any():
+        raise InputError(
+            f"scores are NaN for {np.isnan(scores).any(axis=1).sum()} of {len(scores)} examples, so what is answered"
+            " there is not known"
+        )
     right: NDArray[np.bool_] = scores.argmax(axis=1) == preds.labels
     return right
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from petl_study.errors import InputError
+from analysis.intervals import require_draws
 
 _BATCH_BYTES = 16 * 2**20
 
@@ -21,8 +21,7 @@ def resamples(N: int, draws: int, rng: np.random.Generator) -> Iterator[NDArray[
         A few draws at a time, `draws` in all; what is computed of them one after another never needs (draws, N). Whole
         numbers in float32, for matrix products.
     """
-    if draws < 1:
-        raise InputError(f"draws must be a whole number of at least 1, such as 1000; got {draws!r}")
+    require_draws(draws)
     batch = max(1, _BATCH_BYTES // (4 * N))
     for start in range(0, draws, batch):
         size = min(batch, draws - start)
@@ -46,6 +45,7 @@ def mean_interval(
     Resampling N of N examples is a multinomial draw of how often each *value* occurs. Differences of correctness take
     few values, so a draw costs a handful of numbers and not N.
     """
+    require_draws(draws)
     distinct, counts = np.unique(values.round(12), return_counts=True)
     drawn = rng.multinomial(len(values), counts / len(values), size=draws) @ distinct / len(values)  # (draws,)
     low, high = interval(drawn, level)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from analysis.comparable import require_columns
 from analysis.intervals import require_level, t_interval
-from petl_study.errors import InputError
 
 
 def mean_gains(
@@ -37,8 +37,7 @@ def mean_gains(
         `by`, `count` (how many of `over`), each of `columns` with its interval (missing for one), `level`, `interval`.
     """
     require_level(level)
-    if missing := [name for name in (*by, *over, *columns) if name not in gains]:
-        raise InputError(f"the gains have no column {', '.join(missing)}; they have {', '.join(map(str, gains))}")
+    require_columns(gains, [*by, *over, *columns])
     table = []
     for values, some in gains.groupby(list(by), sort=False):
         each = some.groupby(list(over))[list(columns)].mean()

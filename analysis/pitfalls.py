@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.comparable import require_comparable
+from analysis.comparable import require_columns, require_comparable
 from analysis.intervals import require_level, wilson_interval
 from petl_study.errors import InputError
 
@@ -35,6 +35,7 @@ def top_ties(trials: pd.DataFrame, *, examples: int | None = None) -> pd.DataFra
         the same images and err together, so this is an upper estimate; the test accuracies of the points not taken are
         not known. NaN where the number of examples is not.
     """
+    require_columns(trials, ["task", "method", "val_accuracy"])
     require_comparable(trials)
     keys = ["task", *(["group"] if "group" in trials else []), "method"]
     table = []
@@ -84,6 +85,7 @@ def is_collapsed(
     Series of bool
         In the order of `trials`. A failed trial collapsed, too.
     """
+    require_columns(trials, ["task", "method", "val_accuracy"])
     require_comparable(trials)
     if not 0 < floor < 1:
         raise InputError(f"floor must be between 0 and 1, such as 0.2; got {floor!r}")
@@ -126,8 +128,7 @@ def collapsed(
         `share`, `low`, `high` (Wilson's interval over trials, as if independent), `level`.
     """
     require_level(level)
-    if by not in trials:
-        raise InputError(f"the trials have no column {by!r}; they have {', '.join(map(str, trials.columns))}")
+    require_columns(trials, [by])
     flagged = trials.assign(
         collapsed=is_collapsed(trials, chance=chance, floor=floor), failed=trials["val_accuracy"].isna()
     )
@@ -169,8 +170,7 @@ def optimism(
     """
     require_level(level)
     require_comparable(results)
-    if missing := [name for name in (best, last) if name not in results]:
-        raise InputError(f"the results have no column {missing[0]!r}; they have {', '.join(map(str, results.columns))}")
+    require_columns(results, ["task", "method", best, last])
     known = results[results[best].notna() & results[last].notna()]
     if known.empty:
         raise InputError(f"no result has both {best!r} and {last!r}, so there is no curve to compare")

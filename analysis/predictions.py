@@ -50,7 +50,10 @@ class Predictions:
     ids: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
-        logits = np.asarray(self.logits)
+        try:
+            logits = np.asarray(self.logits)
+        except ValueError:  # lists of unequal lengths
+            raise InputError("logits of different runs must be of the same examples and classes: (R, N, C)") from None
         if logits.ndim != 3 or 0 in logits.shape or not np.issubdtype(logits.dtype, np.floating):
             raise InputError(
                 f"logits must be floats of shape (R runs, N examples, C classes), none of them 0; got {logits.dtype}"

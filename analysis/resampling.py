@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.cells import Cells
+from analysis.intervals import require_draws
 from petl_study.errors import InputError, unknown
 
 OVER = ("tasks", "seeds", "tasks and seeds")
@@ -45,6 +46,7 @@ def drawn_over(cells: Cells, over: str | None) -> str:
 
 def samples(cells: Cells, *, rng: np.random.Generator, draws: int, over: str) -> Iterator[NDArray[np.float64]]:
     """`draws` resamples of the accuracies, in blocks of (D, T, M, S); a cell keeps its number of seeds."""
+    require_draws(draws)
     T, M, S = cells.accuracy.shape
     step = max(1, _BLOCK // (T * M * max(M, S)))
     for start in range(0, draws, step):
@@ -61,6 +63,7 @@ def bootstrap(
     cells: Cells, per_task: PerTask, *, rng: np.random.Generator, draws: int, over: str
 ) -> NDArray[np.float64]:
     """`draws` resamples of the mean over tasks of what `per_task` makes of each task's accuracies: (draws, K)."""
+    require_draws(draws)
     if over == "tasks":  # what a task gives does not change, only how often the task is drawn
         T = len(cells.tasks)
         given = per_task(cells.accuracy)  # (T, K)

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.cells import cells_of
-from analysis.comparable import require_comparable, require_distinct
+from analysis.comparable import require_columns, require_comparable, require_distinct
 from analysis.intervals import (
     Interval,
     nan_interval,
@@ -37,18 +37,20 @@ def validation_against_test(runs: pd.DataFrame, *, level: float = 0.95) -> pd.Da
     Returns
     -------
     DataFrame
-        As `accuracy_table`, of test, with `val_accuracy`, `val_low`, `val_high` (Wilson's over the `val_examples`; NaN
-        where their number is not known), `val_examples` and `difference`: val minus test.
+        As `accuracy_table`, of test, with `val_accuracy` (where seeds differ in it, their mean), `val_low`, `val_high`
+        (Wilson's over the `val_examples`; NaN where their number is not known), `val_examples` and `difference`: val
+        minus test.
     """
     require_level(level)
+    require_columns(runs, ["task", "method", "seed", "test_accuracy", "val_accuracy"])
     require_comparable(runs)
     require_distinct(runs)
     keys = ["task", *(["group"] if "group" in runs else []), "method"]
     table = summarise(runs, keys, accuracy="test_accuracy", examples="test_examples", level=level)
     said = (
         runs.assign(val_examples=runs.get("val_examples", np.nan))
-        .groupby(keys, dropna=False)[["val_accuracy", "val_examples"]]
-        .first()
+        .groupby(keys, dropna=False)
+        .agg(val_accuracy=("val_accuracy", "mean"), val_examples=("val_examples", "first"))
     )
     table = table.merge(said.reset_index(), on=keys)
     ends = [
@@ -132,6 +134,7 @@ def search_gain(trials: pd.DataFrame, defaults: Defaults | None = None, *, level
         The best was chosen on these very validation images, so every gain is a little too large.
     """
     require_level(level)
+    require_columns(trials, ["task", "method", "hyperparameters", "lr", "weight_decay", "val_accuracy"])
     require_comparable(trials)
     if unused := set(defaults or {}) - set(trials["method"]):
         raise unknown("method", sorted(unused)[0], set(trials["method"]), where="defaults")

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.comparable import require_comparable
+from analysis.comparable import require_columns, require_comparable
 from analysis.intervals import require_level
 
 
@@ -147,6 +147,7 @@ def _points(trials: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
     Beside the names of the columns that say whose search it is: `search` and `trial` number them, `place` is the order
     of the hyperparameters and `code` that of their values.
     """
+    require_columns(trials, ["task", "method", "hyperparameters", "lr", "weight_decay", "val_accuracy"])
     require_comparable(trials)
     keys = ["task", *(["group"] if "group" in trials else []), "method"]
     trials = trials.reset_index(drop=True)

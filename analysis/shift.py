@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.comparable import require_comparable
-from analysis.intervals import require_level, summarise, t_interval
+from analysis.comparable import require_columns, require_comparable
+from analysis.intervals import require_level, summarise
 from analysis.over_seeds import kind_of_interval, over_seeds
 from petl_study.errors import InputError, unknown
 
@@ -25,11 +25,11 @@ def shift_table(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.DataFram
     Returns
     -------
     DataFrame
-        `task`, `group`, `method`, `kind`, `severity` (``test``: 0), `seeds`, `examples`, `accuracy`, `low`, `high`,
+        `task`, (`group`,) `method`, `kind`, `severity` (``test``: 0), `seeds`, `examples`, `accuracy`, `low`, `high`,
         `level`, `interval` (see `analysis.intervals.summarise`), and `drop`: test accuracy minus this one.
     """
     rows = _shifted_tasks(accuracies)
-    keys = ["task", "group", "method", "kind", "severity"]
+    keys = ["task", *(["group"] if "group" in rows else []), "method", "kind", "severity"]
     table = summarise(rows, keys, accuracy="accuracy", examples="examples", level=level)
     table["severity"] = table["severity"].astype("Int64")
     on_test = table[table["kind"] == "test"].set_index(["task", "method"])["accuracy"]
@@ -42,7 +42,8 @@ def shift_table(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.DataFram
 def mean_over_shifts(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     """Mean accuracy over the kinds of shift, severity by severity.
 
-    Only kinds that have every severity of their task are averaged, so that severities differ in nothing else.
+    Only kinds that have every severity of their task are averaged, so that severities differ in nothing else; and every
+    run must have been asked about all of them, so that methods do not either.
 
     Returns
     -------
@@ -50,23 +51,33 @@ def mean_over_shifts(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.Dat
         `task`, `method`, `severity` (0: the test set itself), `kinds` (how many), `seeds`, `accuracy`, `low`, `high`,
         `level`, `interval`: ``t over seeds``, or ``none`` where a method has one seed (the kinds show the same
         images, so their examples cannot be counted as independent).
+
+    Raises
+    ------
+    InputError
+        A run that was not asked about a set that others of its task were; or two results for one run and set.
     """
     require_level(level)
     rows = _shifted_tasks(accuracies).dropna(subset="severity")
     table = []
-    for (task, method), of_method in rows.groupby(["task", "method"]):
-        severities = set(of_method["severity"]) - {0}
-        kinds = of_method[of_method["kind"] != "test"].groupby("kind")["severity"].agg(set)
-        whole = of_method["kind"].isin(kinds.index[[found == severities for found in kinds]])
-        for severity, some in of_method[whole | (of_method["kind"] == "test")].groupby("severity"):
-            by_seed = some.groupby("seed")["accuracy"].mean().to_numpy()
-            several = len(by_seed) >= 2
-            low, high = np.clip(t_interval(by_seed, level), 0.0, 1.0) if several else (np.nan, np.nan)
-            measured = {"kinds": some["kind"].nunique(), "seeds": len(by_seed), "accuracy": by_seed.mean()}
-            interval = {"low": low, "high": high, "level": level, "interval": "t over seeds" if several else "none"}
+    for task, of_task in rows.groupby("task"):
+        _require_whole(str(task), of_task.pivot_table(index=["method", "seed"], columns="set", values="accuracy"))
+        averaged = of_task[of_task["kind"].isin(whole_kinds(of_task))]
+        for (method, severity), some in averaged.groupby(["method", "severity"]):
+            by_seed = some.groupby("seed")["accuracy"].mean()
+            measured: dict[str, Any] = {"kinds": some["kind"].nunique(), "seeds": len(by_seed)}
+            measured |= over_seeds(by_seed, "accuracy", level=level)
+            interval = {"level": level, "interval": kind_of_interval(len(by_seed))}
             table.append({"task": task, "method": method, "severity": severity, **measured, **interval})
     columns = ["task", "method", "severity", "kinds", "seeds", "accuracy", "low", "high", "level", "interval"]
     return pd.DataFrame(table, columns=columns)
+
+
+def whole_kinds(of_task: pd.DataFrame) -> set[str]:
+    """``test``, and the kinds of shift of which a task has every severity that it has of any."""
+    kinds = of_task[of_task["kind"] != "test"].groupby("kind")["severity"].agg(set)
+    severities = set().union(*kinds)
+    return {"test", *kinds.index[[found == severities for found in kinds]]}
 
 
 def target_against_shift(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -139,6 +150,7 @@ def one_of_each(accuracies: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
     A run without a seed is that method's only one, and counts as seed 0.
     """
+    require_columns(accuracies, ["task", *keys, "accuracy"])
     require_comparable(accuracies)
     looked_at = accuracies[accuracies["set"] != "val"]
     if "seed" in looked_at:
@@ -166,6 +178,7 @@ def _require_whole(task: str, sets: pd.DataFrame) -> None:
 
 
 def _shifted_tasks(accuracies: pd.DataFrame) -> pd.DataFrame:
-    require_comparable(accuracies)
-    shifted = accuracies.loc[~accuracies["set"].isin(["test", "val"]), "task"].unique()
-    return accuracies[accuracies["task"].isin(shifted) & (accuracies["set"] != "val")]
+    require_columns(accuracies, ["kind", "severity"])
+    looked_at = one_of_each(accuracies, ["method", "seed", "set"])
+    shifted = looked_at.loc[looked_at["set"] != "test", "task"].unique()
+    return looked_at[looked_at["task"].isin(shifted)]

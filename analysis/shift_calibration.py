@@ -14,6 +14,7 @@ from analysis.intervals import require_level
 from analysis.over_seeds import kind_of_interval, over_seeds
 from analysis.predictions import Predictions
 from analysis.rows import parse_set
+from analysis.shift import whole_kinds
 from petl_study.errors import InputError
 
 
@@ -71,7 +72,7 @@ def calibration_by_severity(table: pd.DataFrame, *, level: float = 0.95) -> pd.D
     ----------
     table : DataFrame
         From `calibration_under_shift`; of several tasks if it has a column `task`. Sets without a severity are left
-        out.
+        out, and kinds that lack a severity that others of their task have: severities differ in nothing else.
 
     Returns
     -------
@@ -81,8 +82,11 @@ def calibration_by_severity(table: pd.DataFrame, *, level: float = 0.95) -> pd.D
     """
     require_level(level)
     keys = [*(["task"] if "task" in table else []), "method", "severity"]
+    known = table.dropna(subset="severity")
+    by_task = known.groupby("task") if "task" in known else [("", known)]
+    known = pd.concat([some[some["kind"].isin(whole_kinds(some))] for _, some in by_task] or [known])
     rows = []
-    for values, some in table.dropna(subset="severity").groupby(keys, sort=True):
+    for values, some in known.groupby(keys, sort=True):
         means = some.groupby("run")[["accuracy", "confidence", "ece"]].mean()
         row: dict[str, Any] = {
             **dict(zip(keys, values, strict=True)),

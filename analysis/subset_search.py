@@ -101,12 +101,16 @@ def correct_of(preds: Predictions, sets: Rows, combine: str = "mean_logit") -> N
 
 
 def require_same_runs(test: Predictions, val: Predictions) -> None:
-    """Refuse two sets of predictions whose rows are not the same runs."""
+    """Refuse two sets of predictions whose rows are not the same runs, of the same classes and made alike."""
     if test.names != val.names:
         raise InputError(
             f"test and val must be of the same runs in the same order; got {', '.join(test.names)} and"
             f" {', '.join(val.names)}"
         )
+    if test.logits.shape[2] != val.logits.shape[2]:
+        raise InputError(f"test has {test.logits.shape[2]} classes and val has {val.logits.shape[2]}; load one task's")
+    shared = test.runs.columns.intersection(val.runs.columns)
+    require_comparable(pd.concat([test.runs[shared], val.runs[shared]], ignore_index=True))
 
 
 def _judged(

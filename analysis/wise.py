@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.comparable import require_comparable
+from analysis.comparable import require_columns, require_comparable
 from analysis.intervals import require_level
 from analysis.over_seeds import kind_of_interval, over_seeds
 from analysis.shift import shift_means
@@ -117,7 +117,11 @@ def wise_gain(curves: pd.DataFrame, *, target: str = "test", level: float = 0.95
         accuracy, shift = (curve.pivot_table(index="seed", columns="alpha", values=name, dropna=False)
                            for name in ("accuracy", "shift_accuracy"))  # fmt: skip
         if 1.0 not in accuracy:
-            raise InputError(f"the curve of {values} has no alpha 1, the tuned model, to gain anything over")
+            task, method, merged = values
+            raise InputError(
+                f"the curve of {method!r} (task {task!r}, merged {merged!r}) has no alpha 1, the tuned model, to gain"
+                " anything over. Leave it out: curves[curves.method != 'NAME']."
+            )
         choices = {"validation": chosen.get(values)} if validated else {}
         choices["test in hindsight"] = _best(accuracy)
         if shift.notna().to_numpy().any():
@@ -139,8 +143,7 @@ def wise_gain(curves: pd.DataFrame, *, target: str = "test", level: float = 0.95
 def _filled(curves: pd.DataFrame) -> pd.DataFrame:
     """`curves` with the columns that a frame by hand may lack."""
     require_comparable(curves)
-    if missing := [name for name in ("method", "alpha", "set", "accuracy") if name not in curves]:
-        raise InputError(f"the curves have no column {', '.join(missing)}; they have {', '.join(map(str, curves))}")
+    require_columns(curves, ["method", "alpha", "set", "accuracy"])
     lacking: dict[str, Any] = {"task": "", "seed": 0, "merged": "all"}
     return curves.assign(**{name: value for name, value in lacking.items() if name not in curves})
 

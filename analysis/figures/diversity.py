@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import canvas
 
@@ -62,7 +61,7 @@ def ensemble_sizes(table: pd.DataFrame) -> Figure:
     gap.vlines(size, 100 * table["low"], 100 * table["high"], color=_METHODS, linewidth=1.2)
     gap.plot(size, 100 * table["difference"], "s", color=_METHODS, markersize=4.5)
     for ax in (gains, gap):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_xticks(size)
         ax.set_xlim(size.min() - 0.5, size.max() + 0.5)
     canvas.label(gains, x="members", y="gain over the mean (points)")
     canvas.label(gap, x="members", y="methods minus seeds (points)")

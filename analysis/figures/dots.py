@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,8 +59,11 @@ def dots(
     order = order[::-1]  # the first on top
     split = [None] if panel is None else list(dict.fromkeys(table[panel]) if panels is None else panels)
     columns = canvas.columns_of(len(split))
-    height, left = 0.75 + 0.19 * len(order), canvas.text_width(order)
-    width = 3.6 if len(split) == 1 else 2.3
+    width, left = 3.6 if len(split) == 1 else 2.3, canvas.text_width(order)
+    label = canvas.wrapped(label, width, canvas.NORMAL)
+    below = canvas.wrapped(note, left + columns * width, canvas.SMALL)
+    lines = label.count("\n") + len(below.splitlines())  # once a sheet, and shared by its rows of panels
+    height = (0.6 if panel is None else 0.8) + 0.19 * len(order) + 0.15 * lines / math.ceil(len(split) / columns)
     figure, axes = canvas.panels(len(split), columns=columns, width=width, height=height, left=left)
     for i, (ax, name) in enumerate(zip(axes, split, strict=True)):
         some = table if panel is None else table[table[panel] == name]
@@ -71,7 +75,7 @@ def dots(
         ax.xaxis.set_major_locator(MaxNLocator(nbins=7 if len(split) == 1 else 5))
         if panel is not None:
             canvas.title(ax, str(name))
-        canvas.label(ax, x=canvas.wrapped(label, width, canvas.NORMAL) if i >= len(split) - columns else "")
+        canvas.label(ax, x=label if i >= len(split) - columns else "")
     if note:
         canvas.note(figure, note)
     return figure

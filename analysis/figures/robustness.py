@@ -26,7 +26,7 @@ def target_against_shift(table: pd.DataFrame, line: pd.DataFrame | None = None) 
     canvas.require_rows(table, "task", "method", "accuracy", "low", "high", "shift_accuracy", "shift_low", "shift_high")
     tasks, methods = sorted(set(table["task"])), ordered(table["method"])
     columns = canvas.columns_of(len(tasks))
-    figure, axes = canvas.panels(len(tasks), columns=columns, width=3.2, height=2.9, right=canvas.key_width(methods))
+    figure, axes = canvas.panels(len(tasks), columns=columns, width=3.2, height=2.9, **canvas.key(methods))
     for i, (ax, task) in enumerate(zip(axes, tasks, strict=True)):
         of_task = table[table["task"] == task]
         if line is not None and (fitted := line[line["task"] == task]).size:
@@ -148,7 +148,7 @@ def calibration_by_severity(table: pd.DataFrame) -> Figure:
     table = table if "task" in table else table.assign(task="")
     tasks, methods = sorted(set(table["task"])), ordered(table["method"])
     columns = canvas.columns_of(len(tasks))
-    figure, axes = canvas.panels(len(tasks), columns=columns, width=3.0, height=2.6, right=canvas.key_width(methods))
+    figure, axes = canvas.panels(len(tasks), columns=columns, width=3.0, height=2.6, **canvas.key(methods))
     for i, (ax, task) in enumerate(zip(axes, tasks, strict=True)):
         for place, method in enumerate(methods):
             rows = table[(table["task"] == task) & (table["method"] == method)].sort_values("severity")

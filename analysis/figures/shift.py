@@ -24,7 +24,7 @@ def accuracy_under_shift(table: pd.DataFrame) -> Figure:
     canvas.require_rows(table, "task", "method", "severity", "accuracy", "low", "high")
     tasks, methods = sorted(set(table["task"])), ordered(table["method"])
     columns = canvas.columns_of(len(tasks))
-    figure, axes = canvas.panels(len(tasks), columns=columns, width=3.0, height=2.6, right=canvas.key_width(methods))
+    figure, axes = canvas.panels(len(tasks), columns=columns, width=3.0, height=2.6, **canvas.key(methods))
     for i, (ax, task) in enumerate(zip(axes, tasks, strict=True)):
         _lines(ax, table[table["task"] == task], methods)
         canvas.title(ax, task)
@@ -41,10 +41,11 @@ def accuracy_by_shift(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `analysis.shift_table`. Sets without a severity are left out.
+        From `analysis.shift_table`. A set without a severity stands beside the test set.
     """
     canvas.require_rows(table, "task", "method", "kind", "severity", "accuracy", "low", "high")
-    table = table.dropna(subset="severity")
+    plain = set(table.loc[table["severity"].isna(), "kind"])
+    table = table.assign(severity=table["severity"].fillna(1))
     methods = ordered(table["method"])
     kinds = {str(task): sorted(set(some["kind"]) - {"test"}) for task, some in table.groupby("task")}
     most = max(map(len, kinds.values()))
@@ -55,9 +56,7 @@ def accuracy_by_shift(table: pd.DataFrame) -> Figure:
         for task, of_task in kinds.items()
         for i in range(columns * math.ceil(len(of_task) / columns))
     ]
-    figure, axes = canvas.panels(
-        len(cells), columns=columns, width=1.75, height=1.8, left=0.2, right=canvas.key_width(methods)
-    )
+    figure, axes = canvas.panels(len(cells), columns=columns, width=1.75, height=1.8, left=0.2, **canvas.key(methods))
     for i, (ax, cell) in enumerate(zip(axes, cells, strict=True)):
         if cell is None:
             ax.remove()
@@ -67,9 +66,15 @@ def accuracy_by_shift(table: pd.DataFrame) -> Figure:
         ax.set_ylim(0, 100)
         canvas.title(ax, kind)
         below = cells[i + columns] if i + columns < len(cells) else None
-        canvas.label(ax, x="" if below else "severity", y="" if i % columns else f"{task}: accuracy (%)")
+        if kind in plain:
+            ax.set_xticks([0, 1], ["test", "shifted"])
+            ax.set_xlim(-0.4, 1.4)
+        canvas.label(
+            ax, x="" if below or kind in plain else "severity", y="" if i % columns else f"{task}: accuracy (%)"
+        )
     canvas.legend(figure, methods, heading="method", line=True)
-    canvas.note(figure, f"{canvas.what_bars_are(table)} Severity 0: the test set.")
+    zero = "" if plain >= {kind for of_task in kinds.values() for kind in of_task} else " Severity 0: the test set."
+    canvas.note(figure, f"{canvas.what_bars_are(table)}{zero}")
     return figure
 
 

@@ -37,7 +37,7 @@ def soup_gain(table: pd.DataFrame) -> Figure:
         width=2.1,
         height=1.0 + (0.15 + 0.1 * len(soups)) * len(rows),
         left=canvas.text_width([*rows, ""]),
-        right=canvas.key_width(list(names.values())),
+        **canvas.key(list(names.values())),
     )
     for i, (ax, name) in enumerate(zip(axes, against, strict=True)):
         ax.axvline(0, color="#333333", linewidth=0.8)

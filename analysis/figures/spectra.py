@@ -42,7 +42,7 @@ def weight_change(table: pd.DataFrame, measure: str = "relative_norm") -> Figure
     axis, factor, chance = _MEASURES[measure]
     sites, methods = list(dict.fromkeys(table.loc[matrices.index.sort_values(), "site"])), ordered(matrices["method"])
     columns = len(sites) if len(sites) <= 4 else canvas.columns_of(len(sites))
-    figure, axes = canvas.panels(len(sites), columns=columns, width=2.1, height=2.2, right=canvas.key_width(methods))
+    figure, axes = canvas.panels(len(sites), columns=columns, width=2.1, height=2.2, **canvas.key(methods))
     for i, (ax, site) in enumerate(zip(axes, sites, strict=True)):
         of_site = matrices[matrices["site"] == site]
         for method in methods:

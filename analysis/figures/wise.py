@@ -30,7 +30,7 @@ def wise_curves(table: pd.DataFrame) -> Figure:
     methods = ordered(table["method"])
     cells = list(dict.fromkeys(zip(table["task"], table["merged"], strict=True)))
     columns = canvas.columns_of(len(cells))
-    figure, axes = canvas.panels(len(cells), columns=columns, width=3.3, height=3.0, right=canvas.key_width(methods))
+    figure, axes = canvas.panels(len(cells), columns=columns, width=3.3, height=3.0, **canvas.key(methods))
     for i, (ax, (task, merged)) in enumerate(zip(axes, cells, strict=True)):
         of_cell = table[(table["task"] == task) & (table["merged"] == merged)]
         _curves(ax, of_cell, [method for method in methods if method in set(of_cell["method"])])

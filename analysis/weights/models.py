@@ -22,6 +22,7 @@ from analysis.loading import Paths
 from analysis.rows import read_row, run_row, trial_row
 from petl_study import methods, store, tasks, training, trials
 from petl_study.errors import InputError, NotMergeable, unknown
+from petl_study.keep import Keep
 from petl_study.protocols import Protocol
 from petl_study.store import Record, Study, key_of
 from petl_study.tasks import Split, Task
@@ -239,9 +240,9 @@ def trial_of(record: Record) -> Trial:
             f"{record.path} cannot be built again here: its protocol {spec['protocol'].get('name')!r} is not one that"
             f" this version trains under ({wrong}). Use the version of petl_study that it was made with."
         ) from None
-    return Trial(
-        **known | {"protocol": protocol, "seed": spec["seeds"]["init"], "study": record.header["study"]["name"]}
-    )
+    keep = Keep.model_validate(spec.get("keep", {}))
+    made = {"protocol": protocol, "keep": keep, "seed": spec["seeds"]["init"], "study": record.header["study"]["name"]}
+    return Trial(**known | made)
 
 
 def _require_rebuildable(record: Record) -> None:

@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from analysis import gain_over_baseline, relative_spread
-from analysis.intervals import newcombe_interval, welch_interval, wilson_interval
+from analysis.intervals import newcombe_interval, t_interval, welch_interval, wilson_interval
 from petl_study.errors import InputError
 from tables import runs_of
 
@@ -24,6 +24,8 @@ def test_welchs_interval_is_scipys_and_constants_have_none(rng):
     reference = stats.ttest_ind(one, other, equal_var=False).confidence_interval(0.9)
     assert welch_interval(one, other, 0.9) == pytest.approx((reference.low, reference.high))
     assert welch_interval([0.5, 0.5], [0.4, 0.4]) == pytest.approx((0.1, 0.1))
+    low, high = t_interval([0.4, 0.5])  # a set without spread takes nothing from the certainty of the other
+    assert welch_interval([0.775, 0.775], [0.4, 0.5]) == pytest.approx((0.775 - high, 0.775 - low))
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 1.0])

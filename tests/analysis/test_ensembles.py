@@ -166,6 +166,12 @@ def test_wrong_input_is_refused(rng):
         ensemble(preds, "mean")
     with pytest.raises(InputError, match=r"scores have shape \(3, 5\)"):
         ensemble_gain(preds, np.zeros((3, 5)), rng=rng)
+    scores = ensemble(preds)
+    scores[2, 1] = np.nan
+    with pytest.raises(InputError, match="scores are NaN for 1 of"):
+        ensemble_gain(preds, scores, rng=rng)
+    with pytest.raises(InputError, match="draws must be a whole number of at least 1"):
+        ensemble_gain(preds, ensemble(preds), rng=rng, draws=0)
     with pytest.raises(InputError, match="level must be between 0 and 1"):
         ensemble_gain(preds, ensemble(preds), rng=rng, level=95)
 

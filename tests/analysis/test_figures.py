@@ -165,6 +165,25 @@ def test_every_task_begins_a_row_of_its_kinds_of_shift(accuracies):
     assert [ax.get_xlabel() for ax in figure.axes] == ["", "severity", "severity"]
 
 
+def test_a_set_without_a_severity_stands_beside_the_test_set():
+    figure = figures.accuracy_by_shift(analysis.shift_table(analysis.load_published("robustness")))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["imagenet-a", "imagenet-r", "imagenet-s", "imagenet-v2"]
+    for ax in figure.axes:
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["test", "shifted"]
+        assert {len(line.get_xdata()) for line in ax.lines} == {2}
+
+
+@pytest.mark.parametrize("draw", ["accuracy_by_shift", "accuracy_under_shift", "target_against_shift"])
+def test_the_key_of_many_methods_is_never_cut(accuracies, draw):
+    one = accuracies[(accuracies["task"] == "digits") & (accuracies["method"] == METHODS[0])]
+    many = pd.concat([one.assign(method=f"method_{i}") for i in range(18)])
+    tables = {"accuracy_by_shift": "shift_table", "accuracy_under_shift": "mean_over_shifts"}
+    figure = getattr(figures, draw)(getattr(analysis, tables.get(draw, draw))(many))
+    figure.draw_without_rendering()
+    [key] = figure.legends
+    assert key.get_window_extent().y0 >= figure.bbox.y0
+
+
 def test_large_studies_stay_readable():
     methods = [*METHODS, *(f"a_method_with_a_name_{i}" for i in range(25))]
     rows = itertools.product([f"task_{i}" for i in range(19)], methods)

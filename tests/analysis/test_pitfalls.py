@@ -60,7 +60,7 @@ def test_collapsed_trials_are_counted_by_learning_rate():
     [
         ({"chance": {"t1": 0.1}}, "no accuracy for t0"),
         ({"floor": 1.0}, "floor must be between 0 and 1"),
-        ({"by": "rate"}, "no column 'rate'; they have task"),
+        ({"by": "rate"}, "no column rate; it has task"),
     ],
 )
 def test_what_cannot_be_asked_of_collapsed_trials_is_refused(options, message):
@@ -109,5 +109,5 @@ def test_optimism_without_curves_says_so(rng, tmp_path):
     trials = load_trials(write_study(tmp_path / "study", tasks=("digits",)))
     with pytest.raises(InputError, match="no result has both 'best_val_accuracy' and 'val_accuracy'"):
         optimism(trials, "best_val_accuracy", "val_accuracy", rng=rng)
-    with pytest.raises(InputError, match="no column 'best_epoch'"):
+    with pytest.raises(InputError, match="no column best_epoch; it has"):
         optimism(trials, "best_epoch", "val_accuracy", rng=rng)

@@ -146,3 +146,8 @@ def test_nothing_widens_all_logits_at_once(mapped, rng, monkeypatch):
     finally:
         tracemalloc.stop()
     assert peak < mapped.logits.nbytes
+
+
+def test_lists_of_unequal_lengths_are_refused():
+    with pytest.raises(InputError, match="must be of the same examples and classes"):
+        Predictions([0], [[[1.0, 2.0]], [[1.0]]], pd.DataFrame({"method": ["a", "b"]}))

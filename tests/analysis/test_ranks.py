@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis import mean_accuracies, mean_ranks, missing_cells, ranking_frequency
+from analysis import (
+    accuracy_table,
+    interquartile_means,
+    mean_accuracies,
+    mean_ranks,
+    missing_cells,
+    probability_of_improvement,
+    ranking_frequency,
+    relative_spread,
+)
 from analysis.cells import cells_of, require_even
 from analysis.ranks import ranks_of, spearman
 from petl_study.errors import InputError
@@ -85,8 +95,36 @@ def test_accuracies_that_are_nan_are_missing_and_named(rng):
 
 
 def test_no_runs_are_refused():
-    with pytest.raises(InputError, match="there are no runs"):
-        cells_of(runs_of([[0.5]]).iloc[:0])
+    for table in (cells_of, mean_accuracies):
+        with pytest.raises(InputError, match="there are no runs"):
+            table(runs_of([[0.5]]).iloc[:0])
+
+
+@pytest.mark.parametrize("column", ["task", "method", "seed", "test_accuracy"])
+@pytest.mark.parametrize("table", [cells_of, mean_accuracies, accuracy_table])
+def test_a_missing_column_is_named_beside_those_there_are(table, column):
+    with pytest.raises(InputError, match=rf"no column {column}; it has .*group"):
+        table(runs_of([[0.5, 0.6]]).drop(columns=column))
+
+
+@pytest.mark.parametrize("table", [cells_of, mean_accuracies, accuracy_table])
+def test_percentages_are_refused(table):
+    frame = runs_of([[0.5, 0.75]])
+    with pytest.raises(InputError, match=r"1 of 2 are not, such as 75\. Divide percentages by 100"):
+        table(frame.assign(test_accuracy=[0.5, 75.0]))
+
+
+@pytest.mark.parametrize("table", [mean_ranks, interquartile_means, probability_of_improvement, relative_spread])
+def test_an_interval_needs_a_draw(table, rng):
+    with pytest.raises(InputError, match="draws must be a whole number of at least 1"):
+        table(runs_of([[0.5, 0.6], [0.5, 0.7]]), rng=rng, draws=0)
+
+
+def test_missing_runs_cannot_be_listed_where_a_run_has_no_seed():
+    frame = runs_of([[[0.5, 0.6], [0.5, 0.6]]]).astype({"seed": "Int64"})
+    frame.loc[3, "seed"] = pd.NA
+    with pytest.raises(InputError, match="a run of 'b' has no seed"):
+        missing_cells(frame)
 
 
 def test_frequencies_count_how_often_each_rank_is_held():

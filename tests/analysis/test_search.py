@@ -34,6 +34,12 @@ def test_validation_stands_beside_test_with_its_own_interval():
     assert np.isnan(unknown["val_low"])
 
 
+def test_seeds_that_differ_on_validation_are_averaged_in_any_order():
+    frame = runs_of([[[0.5, 0.7]]]).assign(val_accuracy=[0.7, 0.9])
+    for some in (frame, frame[::-1]):
+        assert validation_against_test(some)["val_accuracy"].item() == pytest.approx(0.8)
+
+
 def test_validation_stands_beside_test_for_stored_studies(tmp_path):
     table = validation_against_test(load_runs(write_study(tmp_path / "study", tasks=("digits",))))
     assert table[["val_accuracy", "val_low", "val_high", "accuracy"]].notna().all(axis=None)

@@ -101,6 +101,26 @@ def test_a_method_that_lacks_a_shift_set_is_not_averaged_over_the_others():
         target_against_shift(both[both["set"].isin(["test", "val"])])
 
 
+def test_a_run_that_lacks_a_severity_is_not_averaged_over_other_kinds():
+    both = pd.concat([accuracies(0.0), accuracies(0.0).assign(method="ssf")])
+    with pytest.raises(InputError, match="method ssf, seed 0: blur:2"):
+        mean_over_shifts(both[~((both["method"] == "ssf") & (both["set"] == "blur:2"))])
+
+
+@pytest.mark.parametrize("table", [shift_table, mean_over_shifts, target_against_shift])
+def test_one_result_given_twice_is_no_second_seed(table):
+    with pytest.raises(InputError, match="same thing as another, such as task"):
+        table(pd.concat([accuracies(0.0), accuracies(0.0)]))
+
+
+def test_groups_are_optional_and_other_columns_are_not():
+    frame = accuracies(0.0, 0.01)
+    pd.testing.assert_frame_equal(shift_table(frame).drop(columns="group"), shift_table(frame.drop(columns="group")))
+    for column in ("set", "kind", "severity", "accuracy", "seed"):
+        with pytest.raises(InputError, match=f"no column {column}"):
+            shift_table(frame.drop(columns=column))
+
+
 def test_a_run_without_a_seed_counts_as_one():
     frame = accuracies(0.0).assign(seed=pd.NA)
     assert target_against_shift(frame)["seeds"].item() == 1

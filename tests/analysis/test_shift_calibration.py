@@ -63,3 +63,13 @@ def test_sets_of_other_runs_are_refused(sets, rng):
         calibration_under_shift({"test": sets["test"], "fog:1": other}, rng=rng)
     with pytest.raises(InputError, match="at least one set"):
         calibration_under_shift({}, rng=rng)
+
+
+def test_a_kind_that_lacks_a_severity_does_not_shift_the_mean(sets, rng):
+    table = calibration_under_shift(sets, rng=rng, draws=5)
+    lacking = table[table["set"] != "blur:2"]
+    without = calibration_by_severity(table[table["kind"] != "blur"])
+    pd.testing.assert_frame_equal(calibration_by_severity(lacking), without)
+    several = pd.concat([lacking.assign(task="a"), table.assign(task="b")])
+    kinds = calibration_by_severity(several).query("severity == 1").groupby("task")["kinds"].first()
+    assert kinds.to_dict() == {"a": 1, "b": 2}

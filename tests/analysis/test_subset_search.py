@@ -78,6 +78,12 @@ def test_wrong_input_is_refused(rng, monkeypatch):
     for sizes in ({"up_to": 4}, {"up_to": 0, "at_least": 0}, {"up_to": 1, "at_least": 2}):
         with pytest.raises(InputError, match="sizes must run from 1 to 3"):
             subsets(test, test, **sizes)
+    with pytest.raises(InputError, match="test has 5 classes and val has 6; load one"):
+        subsets(test, Predictions(test.labels, np.pad(test.logits, [(0, 0), (0, 0), (0, 1)]), test.runs))
+    runs = test.runs.assign(protocol="resized")
+    cropped = Predictions(test.labels, test.logits, runs.assign(protocol="cropped"))
+    with pytest.raises(InputError, match="different protocol"):
+        subsets(Predictions(test.labels, test.logits, runs), cropped)
     with pytest.raises(InputError, match="must be of the same runs in the same order"):
         subsets(test, reordered(test))
     with pytest.raises(InputError, match="unknown combine 'greedy'; known: geometric"):

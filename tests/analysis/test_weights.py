@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from analysis.weights.soups import Space
 from analysis.weights.wise import logits_along
 from petl_study import backbones, engines, methods, runner, spec, tasks, training, trials
 from petl_study.errors import InputError, NotMergeable
+from petl_study.keep import Keep
 from petl_study.store import Study, write
 
 ADAPTFORMER = {"adaptformer": {"bottleneck": [2], "scale": [0.1]}}
@@ -446,6 +448,13 @@ def test_drawn_logits_are_no_models(tmp_path):
     path = studies.write_study(tmp_path / "drawn", tasks=["digits"], methods=["lora"], examples=20)
     with pytest.raises(InputError, match=r"cannot be built again here: its protocol 'synthetic'.*warmup_epochs"):
         analysis.load_weights(path, "digits")
+
+
+def test_a_record_of_a_study_that_keeps_less_is_the_same_trial_again(lora):
+    kept = dataclasses.replace(lora.trial(0), keep=Keep(logits="float16", shifts=["contrast"]))
+    record = SimpleNamespace(path=Path("kept"), spec=kept.spec, header={"study": {"name": "toys"}})
+    assert "keep" in kept.spec
+    assert models.trial_of(record).spec == kept.spec
 
 
 def test_missing_tuned_tensors_are_said_with_their_place(lora, tmp_path):

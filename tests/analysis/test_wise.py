@@ -124,7 +124,7 @@ def test_holes_duplicates_and_missing_ends_are_refused():
         wise_table(hole)
     with pytest.raises(InputError, match=r"same thing as another.*method lora"):
         wise_table(pd.concat([frame, frame]))
-    with pytest.raises(InputError, match="no alpha 1"):
+    with pytest.raises(InputError, match=r"'lora' \(task .*\) has no alpha 1.*Leave it out"):
         wise_gain(frame[frame["alpha"] < 1])
     with pytest.raises(InputError, match="unknown target 'imagenet'; known: noise:1"):
         wise_table(frame, target="imagenet")
