@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from petl_study.errors import unknown
+from petl_study.tasks.corruptions import CORRUPTION_SETS, PREFIX, is_corruption, sets_called
 
 
 class Keep(BaseModel):
@@ -20,13 +21,17 @@ class Keep(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     logits: Literal["float32", "float16"] = "float32"
-    shifts: list[str] | None = None  # kinds (`noise`) or sets (`noise:3`); None: all that a task has
+    shifts: list[str] | None = None  # kinds (`noise`), sets (`noise:3`, `corrupt:fog:3`); None: all of a task's
     tensors: bool | list[str] = True  # of all methods, of none, or of those named
 
     def shifts_of(self, sets: tuple[str, ...]) -> list[str]:
-        """Those of a task's shift sets that are looked at."""
+        """Those of a task's shift sets that are looked at, and the corruptions asked for: no task has them unasked."""
+        if self.shifts is None:
+            return list(sets)
         wanted = self.shifts
-        return [s for s in sets if wanted is None or s in wanted or s.partition(":")[0] in wanted]
+        corrupted = {s for name in wanted if is_corruption(name) for s in sets_called(name)}
+        shifted = [s for s in sets if s in wanted or s.partition(":")[0] in wanted]
+        return [*shifted, *(s for s in CORRUPTION_SETS if s in corrupted)]
 
     def tensors_of(self, method: str) -> bool:
         """Whether the tuned tensors of `method` are stored."""
@@ -38,9 +43,11 @@ class Keep(BaseModel):
 
     def require_known(self, shifts: set[str], methods: set[str]) -> None:
         """Raise InputError unless every shift named is one of the study's tasks', every method one of the study's."""
-        known = shifts | {s.partition(":")[0] for s in shifts}
+        known = shifts | {s.partition(":")[0] for s in shifts} | {PREFIX}
         for shift in self.shifts or ():
-            if shift not in known:
+            if is_corruption(shift):
+                sets_called(shift)
+            elif shift not in known:
                 raise unknown("shift set", shift, known, where="keep.shifts")
         for method in self.tensors if isinstance(self.tensors, list) else ():
             if method not in methods:

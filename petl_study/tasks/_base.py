@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petl_study.errors import InputError, unknown
+from petl_study.tasks.corruptions import corrupt, is_corruption
 
 GROUPS = ("natural", "specialized", "structured")
 SPLITS = ("train", "val", "trainval", "test")
+KEPT_BYTES = 256 * 2**20  # of shifted images, at the most, that a task keeps for whoever asks again
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Task:
     """A classification task under VTAB-1K's protocol: 800 train, 200 val, their union, and a test split.
 
     `shifts` maps a shift set's name, such as ``"blur:2"``, to a function that makes it from the test split; it is
-    called when first asked for and must return the test split's examples in the test split's order.
+    called when first asked for and must return the test split's examples in the test split's order. Corrupted test
+    sets, ``"corrupt:<name>:<severity>"``, every task has without naming them: see `petl_study.tasks.corruptions`.
     """
 
     name: str
@@ -100,7 +103,7 @@ class Task:
         return Split(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("images", "labels", "ids")))
 
     def split(self, name: str) -> Split:
-        """One of ``train``, ``val``, ``trainval``, ``test`` or a shift set, by name.
+        """One of ``train``, ``val``, ``trainval``, ``test``, a shift set or a corrupted test set, by name.
 
         Raises
         ------
@@ -110,14 +113,24 @@ class Task:
         if name in SPLITS:
             split: Split = getattr(self, name)
             return split
-        if name in self.shifts:
-            if name not in self._shifted:
-                self._shifted[name] = self.shifts[name](self.test)
+        if name in self._shifted:
             return self._shifted[name]
+        if name in self.shifts:
+            return self._kept(name, self.shifts[name](self.test))
+        if is_corruption(name):
+            corrupted = corrupt(name, self.test.images, self.test.ids)
+            return self._kept(name, Split(corrupted, self.test.labels, self.test.ids))
         raise InputError(
             f"task {self.name!r} has no split {name!r}; it has {', '.join(SPLITS)}"
-            f" and {'the shift sets ' + ', '.join(self.shifts) if self.shifts else 'no shift sets'}."
+            f" and {'the shift sets ' + ', '.join(self.shifts) if self.shifts else 'no shift sets'},"
+            " beside corrupted test sets such as corrupt:fog:3."
         )
+
+    def _kept(self, name: str, split: Split) -> Split:
+        """`split`, remembered under `name` while there is room: 75 corruptions of large images would fill a machine."""
+        if split.images.nbytes + sum(kept.images.nbytes for kept in self._shifted.values()) <= KEPT_BYTES:
+            self._shifted[name] = split
+        return split
 
     @cached_property
     def fingerprint(self) -> str:
