@@ -167,7 +167,8 @@ def _write(model: nn.Module, directory: Path, record: Record, normalise: trainin
 
 def _config(model: nn.Module, record: Record, normalise: training.Normalisation) -> dict[str, Any]:
     """The model as timm's `create_model` makes it, and under a key of our own where it comes from."""
-    architecture, arguments = backbones.architecture(record.spec["backbone"])
+    size = tasks.load(record.spec["task"]).test.images.shape[1]
+    architecture, arguments = backbones.architecture(record.spec["backbone"], size)
     known = timm.get_pretrained_cfg(architecture)
     assert known is not None  # `create_model` knows the architecture
     inputs = resolve_model_data_config(model)

@@ -103,10 +103,13 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         started = time.perf_counter()
         header["curve"] = fit(model, trial, task, normalise)
         fitted = time.perf_counter()
-        looked_at = {name: task.split(name) for name in _looked_at(trial, task)}
-        made = time.perf_counter()  # shift sets are rendered when first asked for: no cost of the method's
-        logits = {name: trial.keep.rounded(training.predict(model, s, normalise)) for name, s in looked_at.items()}
-        predicted = time.perf_counter()
+        logits, examples, predict_seconds = {}, {}, 0.0
+        for name in _looked_at(trial, task):
+            split = task.split(name)  # one at a time, as all may not fit; rendering them is no cost of the method's
+            made = time.perf_counter()
+            logits[name] = trial.keep.rounded(training.predict(model, split, normalise))
+            predict_seconds += time.perf_counter() - made
+            examples[name] = (split.ids, split.labels)
     except training.Diverged as error:
         curve = getattr(error, "curve", header.get("curve", []))
         reason = {"kind": "Diverged", "message": str(error)}
@@ -115,10 +118,9 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         )
     header["cost"] = {
         "fit_seconds": fitted - started,
-        "predict_seconds": predicted - made,
+        "predict_seconds": predict_seconds,
         "peak_memory_bytes": _peak_memory(device),
     }
-    examples = {name: (split.ids, split.labels) for name, split in looked_at.items()}
     if trial.selected is not None:  # val was not held out of this training: keep what the selected trial said of it
         best = store.read(study.path / trial.selected["path"])
         logits["val"], examples["val"] = best.logits("val"), best.examples("val")
@@ -133,7 +135,12 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
 def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.Normalisation]:
     """The model that `trial` trains, at its start, and what its inputs go through first."""
     training.seed_everything(trial.seed)
-    model = backbones.create(trial.backbone, len(task.classes), drop_path=trial.protocol.drop_path)
+    model = backbones.create(
+        trial.backbone,
+        len(task.classes),
+        drop_path=trial.protocol.drop_path,
+        image_size=task.split(trial.fit).images.shape[1],
+    )
     if trial.head == "zero_shot":
         head: nn.Linear = model.get_classifier()  # type: ignore[operator]
         weight, bias = backbones.zero_shot_head(trial.backbone, task.classes)

@@ -3,83 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from petl_study.backbones import micro
-from petl_study.errors import InputError, unknown
+from petl_study.backbones import clip, micro, timm_models
+from petl_study.backbones._info import BackboneInfo
+from petl_study.errors import InputError
 
-
-@dataclass(frozen=True)
-class BackboneInfo:
-    """What is known of a backbone without building it.
-
-    `image_size` in pixels; `mean` and `std` per channel, of inputs in [0, 1], as it was pre-trained; `weights` is the
-    SHA-256 of its weights; `classes` are those its own classifier knows, if it has one.
-    """
-
-    name: str
-    summary: str
-    parameters: int
-    image_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    weights: str
-    classes: tuple[str, ...] = ()
+__all__ = [
+    "BackboneInfo",
+    "architecture",
+    "create",
+    "info",
+    "list_backbones",
+    "require_classes",
+    "zero_shot_head",
+]
 
 
 def list_backbones() -> list[str]:
-    """Names of all backbones, sorted."""
-    return ["micro_vit"]
+    """Names of the backbones that are known to work, sorted; every model of timm, and a file of weights, is one too."""
+    return sorted(["micro_vit", *timm_models.KNOWN])
 
 
 def info(name: str) -> BackboneInfo:
-    """What is known of backbone `name`.
+    """What is known of backbone `name`: one of `list_backbones`, or as the modules `timm_models` and `clip` say.
 
     Raises
     ------
     InputError
-        No backbone has that name; the message lists those that are.
+        No backbone has that name, or the file in it does not exist; the message lists those that are.
     """
-    if name not in list_backbones():
-        raise unknown("backbone", name, list_backbones())
+    if name.startswith(clip.PREFIX):
+        return clip.info(clip.parse(name))
+    if name != "micro_vit":
+        return timm_models.info(_parse(name))
     card = micro.card()
     return BackboneInfo(
         name=name,
-        summary="micro ViT, 32x32 in 8x8 patches, pre-trained on rendered glyphs, shapes and textures",
+        summary="ViT: micro, 32x32 in 8x8 patches, pre-trained on rendered glyphs, shapes and textures",
         parameters=card["parameters"],
         image_size=micro.IMAGE_SIZE,
         mean=micro.MEAN,
         std=micro.STD,
-        weights=card["sha256"],
+        source="embedded",
+        fingerprint=lambda: str(card["sha256"]),
         classes=tuple(card["classes"]),
     )
 
 
-def create(name: str, classes: int, *, drop_path: float = 0.0) -> nn.Module:
+def create(name: str, classes: int, *, drop_path: float = 0.0, image_size: int | None = None) -> nn.Module:
     """Backbone `name` with its pre-trained weights and a new classifier of `classes` outputs.
 
     The classifier's weights are N(0, 0.02), from torch's global generator; its biases are 0.
+
+    Parameters
+    ----------
+    image_size : int, optional
+        Pixels of the images it will see, to which its position embeddings are resized; by default its own.
+
+    Raises
+    ------
+    InputError
+        The weights are missing, damaged or another model's, or the backbone takes no images of that size.
     """
-    info(name)
-    model = micro.load(classes, drop_path_rate=drop_path)
-    head = model.get_classifier()
+    if name == "micro_vit":
+        _require_own_size(name, image_size)
+        model: nn.Module = micro.load(classes, drop_path_rate=drop_path)
+    elif name.startswith(clip.PREFIX):
+        model = clip.create(clip.parse(name), classes, drop_path=drop_path, image_size=image_size)
+    else:
+        model = timm_models.create(_parse(name), classes, drop_path=drop_path, image_size=image_size)
+    head = model.get_classifier()  # type: ignore[operator]
+    if not isinstance(head, nn.Linear):
+        raise InputError(f"{name} has no linear layer as its classifier ({type(head).__name__}), as methods need it.")
     nn.init.trunc_normal_(head.weight, std=0.02)
     nn.init.zeros_(head.bias)
     return model
 
 
-def architecture(name: str) -> tuple[str, dict[str, Any]]:
+def architecture(name: str, image_size: int | None = None) -> tuple[str, dict[str, Any]]:
     """Name and arguments with which timm.create_model makes the modules of backbone `name`, its classifier aside."""
-    info(name)
-    return micro.ARCHITECTURE, dict(micro.ARGUMENTS)
+    if name == "micro_vit":
+        _require_own_size(name, image_size)
+        return micro.ARCHITECTURE, dict(micro.ARGUMENTS)
+    if name.startswith(clip.PREFIX):
+        raise InputError(
+            f"{name} is no timm model alone: its features are projected and scaled to length 1 at the end."
+        )
+    return timm_models.architecture(_parse(name), image_size)
 
 
 def require_classes(name: str, classes: Sequence[str], task: str) -> None:
     """Raise unless the backbone's own classifier knows every class of `task`, as a zero-shot start needs."""
-    if missing := [c for c in classes if c not in info(name).classes]:
+    known = info(name)
+    if known.open_vocabulary:
+        return
+    if missing := [c for c in classes if c not in known.classes]:
         raise InputError(
             f"task {task!r} cannot start from {name}'s own classifier (head: zero_shot): it has no rows for"
             f" {', '.join(missing[:8])}{' ...' if len(missing) > 8 else ''}. Use `head: new` for this task."
@@ -88,5 +109,22 @@ def require_classes(name: str, classes: Sequence[str], task: str) -> None:
 
 def zero_shot_head(name: str, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Rows of the backbone's own classifier for `classes`: weight (C, d) and bias (C,)."""
-    info(name)
+    if name.startswith(clip.PREFIX):
+        return clip.zero_shot_head(clip.parse(name), classes)
+    if name != "micro_vit":
+        raise InputError(
+            f"{name} has no classifier whose classes are known; micro_vit has one, and clip:ViT-B-16/openai makes one."
+        )
     return micro.zero_shot_head(classes)
+
+
+def _parse(name: str) -> timm_models.Named:
+    return timm_models.parse(name, list_backbones())
+
+
+def _require_own_size(name: str, image_size: int | None) -> None:
+    if image_size not in (None, micro.IMAGE_SIZE):
+        raise InputError(
+            f"{name} takes images of {micro.IMAGE_SIZE} pixels, not of {image_size}. Choose another backbone, such as"
+            " vit_base_patch16_224.augreg_in21k."
+        )

@@ -1,0 +1,165 @@
+"""Weight files: where they lie, what is in them, which file it was. Tensors are read, code never is."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError
+from torch import Tensor
+
+from petl_study.errors import DamagedRecord, InputError
+
+PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+FORMATS = (".npz", ".safetensors", *PICKLED)
+# Where training codes put the weights in what they save; averaged weights and a teacher's are the ones to use.
+WRAPPERS = ("state_dict_ema", "model_ema", "ema", "teacher", "state_dict", "model", "module")
+PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")  # of compiled and of distributed models, in either order
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, computed once for a path, size and time of change."""
+    state = path.stat()
+    return _sha256(path.resolve(), state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def local(path: str) -> Path:
+    """The weight file at `path`, which the user named.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or its format is none of `FORMATS`.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise InputError(
+            f"there is no weight file {path}. Name an existing one, as in vit_base_patch16_224@/path/to/file."
+        )
+    if file.suffix not in FORMATS:
+        raise InputError(
+            f"{path}: weights are read from {', '.join(FORMATS)}, not from {file.suffix or 'no suffix'!r}."
+        )
+    return file
+
+
+def hub(repository: str, names: Sequence[str], use: str) -> Path:
+    """The first of the files `names` that `repository` has, from the Hugging Face hub or its cache on this machine.
+
+    Raises
+    ------
+    InputError
+        None is in the cache and none can be fetched; the message says how to fetch it and, in `use`, what else to do.
+    """
+    repository, _, revision = repository.partition("@")
+    for name in names:  # what is here is not asked for again: no waiting, and no other weights tomorrow
+        with suppress(LocalEntryNotFoundError):
+            return Path(hf_hub_download(repository, name, revision=revision or None, local_files_only=True))
+    reason = "the repository has no such file"
+    for name in names:
+        try:
+            return Path(hf_hub_download(repository, name, revision=revision or None))
+        except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+            reason = f"not in the cache, and the hub cannot be reached ({_first_line(error)})"
+            break
+        except EntryNotFoundError:
+            continue
+        except (HfHubHTTPError, OSError, ValueError) as error:
+            reason = _first_line(error)
+            break
+    raise InputError(
+        f"the weights {' or '.join(names)} of {repository} are missing: {reason}. Fetch them where there is a"
+        f" network with `hf download {repository}` (formerly `huggingface-cli download`), and point HF_HOME to that"
+        f" cache; or {use}."
+    )
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` or a PyTorch file by name, without what training codes wrap around them.
+
+    Raises
+    ------
+    InputError
+        The file holds Python objects, which may run code, or no tensors.
+    DamagedRecord
+        It is cut off or no such file at all.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            found: Any = safetensors.torch.load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise DamagedRecord(f"{path} is damaged, or no safetensors file: {error}. Fetch it again.") from None
+    else:
+        try:
+            with torch.serialization.safe_globals([argparse.Namespace]):  # the options of a training: plain data
+                found = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"{path} is no file of tensors alone: {_refused(path) or _first_line(error)}. Python code in weight"
+                " files is never run; where you trust it, save its state_dict() alone with safetensors.torch.save_file."
+            ) from None
+        except (RuntimeError, EOFError, OSError, ValueError) as error:
+            raise DamagedRecord(f"{path} is damaged or cut off: {_first_line(error)}. Fetch it again.") from None
+    return _unwrap(found, path)
+
+
+def npz(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays of an `.npz` file by name, read without pickle.
+
+    Raises
+    ------
+    DamagedRecord
+        It is cut off, or no `.npz` file.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name].shape for name in arrays.files}
+    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DamagedRecord(f"{path} is damaged, or no .npz file of arrays: {error}. Fetch it again.") from None
+
+
+def _unwrap(found: Any, path: Path) -> dict[str, Tensor]:
+    while isinstance(found, Mapping):
+        inner = [found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)]
+        if not inner:
+            break
+        found = inner[0]
+    named = found.items() if isinstance(found, Mapping) else ()
+    tensors = {str(name): value for name, value in named if isinstance(value, Tensor)}
+    if not tensors:
+        raise InputError(f"{path} holds no named tensors, at its top or under {', '.join(WRAPPERS)}.")
+    for prefix in PREFIXES:
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    # A self-supervised method's own projection heads lie beside its backbone.
+    of_backbone = {n.removeprefix("backbone."): t for n, t in tensors.items() if n.startswith("backbone.")}
+    return of_backbone or tensors
+
+
+def _refused(path: Path) -> str:
+    try:
+        objects = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # an old or broken file cannot be listed; then the reason is the error's own
+        return ""
+    return f"it holds {', '.join(objects)}" if objects else ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
