@@ -45,10 +45,11 @@ def load_runs(path: Paths) -> pd.DataFrame:
         `task`, `group`, `method`, `seed` (of initialisation; `order_seed` and `sampling_seed` beside it); what the
         search chose: `hyperparameters` (a dict), `lr`, `weight_decay`, from `search_trials` trials of which
         `search_failed` failed; `test_accuracy` and `val_accuracy` (fractions; the latter of the search's best trial,
-        trained on train alone), `test_loss`, `val_loss` (nats), `test_examples`, `val_examples`; `tuned_parameters`
-        (without the classifier), `classifier_parameters`, `model_parameters`; `bytes` (of the stored tuned tensors and
-        classifier); `fit_seconds`, `predict_seconds`, `peak_memory_bytes`; and what it was made under: `protocol`
-        (its name), `protocol_fingerprint`, `data`, `backbone`, `weights`, `head`, `key`, `study`.
+        trained on train alone), `test_loss`, `val_loss` (nats), `test_examples`, `val_examples` and `train_examples`
+        (that the run was trained on); `tuned_parameters` (without the classifier), `classifier_parameters`,
+        `model_parameters`; `bytes` (of the tuned tensors and the classifier, stored or not); `fit_seconds`,
+        `predict_seconds`, `peak_memory_bytes`; and what it was made under: `protocol` (its name),
+        `protocol_fingerprint`, `data`, `backbone`, `weights`, `head`, `key`, `study`.
     """
     return _frame([read_row(record, run_row) for record in _records(path, "run") if not record.failed], RUN)
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 MADE_UNDER = ["protocol", "protocol_fingerprint", "data", "backbone", "weights", "head", "key", "study"]
 RUN = [
     *("task", "group", "method", "seed", "order_seed", "sampling_seed", "hyperparameters", "lr", "weight_decay"),
-    *("test_accuracy", "test_loss", "test_examples", "val_accuracy", "val_loss", "val_examples"),
+    *("test_accuracy", "test_loss", "test_examples", "val_accuracy", "val_loss", "val_examples", "train_examples"),
     *("tuned_parameters", "classifier_parameters", "model_parameters", "bytes"),
     *("fit_seconds", "predict_seconds", "peak_memory_bytes", "search_trials", "search_failed"),
     *MADE_UNDER,
@@ -92,11 +92,12 @@ def _trained(record: Record) -> Row:
     return {
         **_made_under(record),
         "seed": spec["seeds"]["init"],
+        "train_examples": header["task"].get("train_examples"),
         "hyperparameters": spec["hyperparameters"],
         "lr": spec["lr"],
         "weight_decay": spec["weight_decay"],
         **{f"{part}_parameters": parameters.get(part) for part in ("tuned", "classifier", "model")},
-        "bytes": header["files"].get("tuned.safetensors", {}).get("bytes"),
+        "bytes": cost.get("tuned_bytes"),
         "fit_seconds": cost.get("fit_seconds"),
         "peak_memory_bytes": cost.get("peak_memory_bytes"),
     }

@@ -90,7 +90,11 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         "error": None,
         "study": {"name": trial.study},
         "spec": trial.spec,
-        "task": {"group": task.group, "classes": list(task.classes)},
+        "task": {
+            "group": task.group,
+            "classes": list(task.classes),
+            "train_examples": len(task.split(trial.fit)),
+        },
         "environment": _environment(device),
     }
     if trial.selected is not None:
@@ -121,15 +125,15 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         "predict_seconds": predict_seconds,
         "peak_memory_bytes": _peak_memory(device),
     }
+    tuned = methods.state_dict(model)
+    header["cost"]["tuned_bytes"] = sum(tensor.nbytes for tensor in tuned.values())
     if trial.selected is not None:  # val was not held out of this training: keep what the selected trial said of it
         best = store.read(study.path / trial.selected["path"])
         logits["val"], examples["val"] = best.logits("val"), best.examples("val")
     header["results"] = {name: training.score(logits[name], examples[name][1]) for name in logits}
     kept = trial.kind == "run" and trial.keep.tensors_of(trial.method)
-    tensors = methods.state_dict(model) if kept else {}
-    return store.write(
-        where, header, logits=logits, examples=examples, tensors={name: t.cpu().numpy() for name, t in tensors.items()}
-    )
+    tensors = {name: tensor.cpu().numpy() for name, tensor in tuned.items()} if kept else {}
+    return store.write(where, header, logits=logits, examples=examples, tensors=tensors)
 
 
 def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.Normalisation]:
