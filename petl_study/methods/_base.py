@@ -22,19 +22,15 @@ Data = Iterable[tuple[Tensor, Tensor]]  # images (B, 3, H, W) as the model takes
 
 @dataclass(frozen=True)
 class Method:
-    """Base of all methods. A subclass says what it tunes (`tunes` or `own`), what it adds (`inject`), or both."""
+    """Base of all methods. A subclass says what it tunes (`own`), what it adds (`inject`), or both."""
 
     name: ClassVar[str]
     paper: ClassVar[str]
     extra: ClassVar[str | None]  # the optional package that it is made with
 
-    def tunes(self, parameter: str) -> bool:
-        """Whether the backbone's own parameter of this name is trained as it is."""
-        return False
-
     def own(self, model: nn.Module) -> set[str]:
-        """Names of the backbone's own parameters that are trained as they are: those that `tunes` says."""
-        return {name for name, _ in model.named_parameters() if self.tunes(name)}
+        """Names of the backbone's own parameters that are trained as they are."""
+        return set()
 
     def inject(self, model: nn.Module, data: Data | None) -> None:
         """Wrap the modules at the method's sites, in place."""

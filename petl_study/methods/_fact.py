@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from petl_study.errors import InputError
+from petl_study.errors import InputError, unknown
+from petl_study.methods._base import Data, Method, fixed, searched
 from petl_study.methods._sites import sites
 from petl_study.methods._wrapper import Wrapper
 
 INITS = ("paper", "released")
+LAYERS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+
+
+@dataclass(frozen=True)
+class FacT(Method):
+    """What the two have in common; they differ in what is shared and in what a layer makes of it."""
+
+    rank: int = searched(16, 8, 16, 32, at_least=1)
+    scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
+    init: str = fixed("paper")
+    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
+
+    def __post_init__(self) -> None:
+        if self.init not in INITS:
+            raise unknown("init", self.init, INITS)
+
+    def inject(self, model: nn.Module, data: Data | None) -> None:
+        for width, blocks in stages(model):
+            bases = self.shared(next(model.parameters()), width, len(blocks))
+            for number, block in enumerate(blocks):
+                for layer in LAYERS:
+                    parent, _, name = layer.rpartition(".")
+                    factored = self.factored(block.get_submodule(layer), bases, layer, number)
+                    setattr(block.get_submodule(parent), name, factored)
+
+    @abstractmethod
+    def shared(self, like: Tensor, width: int, blocks: int) -> Bases:
+        """What `blocks` blocks of width `width` share, in `like`'s precision and on its device."""
+
+    @abstractmethod
+    def factored(self, base: nn.Module, bases: Bases, layer: str, block: int) -> Factored:
+        """`base`, the layer called `layer` of block number `block`, with its update."""
 
 
 class Bases(nn.Module):
@@ -58,9 +94,9 @@ class Factored(Wrapper):
             )
         self.bases, self.scale, self.dropout = bases, scale, nn.Dropout(dropout)
 
+    @abstractmethod
     def core(self) -> Tensor:
         """K (m r, n r)."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:  # (..., n d) -> (..., m d)
         rank, width = self.bases.into.shape

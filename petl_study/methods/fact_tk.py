@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from petl_study.errors import InputError, unknown
-from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._fact import INITS, Bases, Factored, stages
+from petl_study.errors import InputError
+from petl_study.methods._base import register, searched
+from petl_study.methods._fact import Bases, FacT, Factored
 
 # Which of a block's 12 columns of P make the core of which layer.
 COLUMNS = {"attn.qkv": slice(0, 3), "attn.proj": slice(3, 4), "mlp.fc1": slice(4, 8), "mlp.fc2": slice(8, 12)}
@@ -27,24 +27,15 @@ COLUMNS = {"attn.qkv": slice(0, 3), "attn.proj": slice(3, 4), "mlp.fc1": slice(4
 
 @register("fact_tk", paper="Jie & Deng, AAAI 2023, arXiv 2212.03145")
 @dataclass(frozen=True)
-class FacTTK(Method):
+class FacTTK(FacT):
     rank: int = searched(32, 16, 32, 64, at_least=1)
-    scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
-    init: str = fixed("paper")
-    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
 
-    def __post_init__(self) -> None:
-        if self.init not in INITS:
-            raise unknown("init", self.init, INITS)
+    def shared(self, like: Tensor, width: int, blocks: int) -> Bases:
+        return Tucker(like, width, self, matrices=12 * blocks)
 
-    def inject(self, model: nn.Module, data: Data | None) -> None:
-        for width, blocks in stages(model):
-            tucker = Tucker(next(model.parameters()), width, self, matrices=12 * len(blocks))
-            for number, block in enumerate(blocks):
-                for layer in COLUMNS:
-                    parent, _, name = layer.rpartition(".")
-                    core = SharedCore(block.get_submodule(layer), tucker, self, layer, number)
-                    setattr(block.get_submodule(parent), name, core)
+    def factored(self, base: nn.Module, bases: Bases, layer: str, block: int) -> Factored:
+        assert isinstance(bases, Tucker)
+        return SharedCore(base, bases, self, layer, block)
 
 
 class Tucker(Bases):

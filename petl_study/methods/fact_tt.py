@@ -16,33 +16,18 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from petl_study.errors import unknown
-from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._fact import INITS, Bases, Factored, stages
-
-LAYERS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+from petl_study.methods._base import register
+from petl_study.methods._fact import Bases, FacT, Factored
 
 
 @register("fact_tt", paper="Jie & Deng, AAAI 2023, arXiv 2212.03145")
 @dataclass(frozen=True)
-class FacTTT(Method):
-    rank: int = searched(16, 8, 16, 32, at_least=1)
-    scale: float = searched(1.0, 0.01, 0.1, 1.0, 10.0, 100.0)
-    init: str = fixed("paper")
-    dropout: float = fixed(0.0, at_least=0.0, at_most=1.0)
+class FacTTT(FacT):
+    def shared(self, like: Tensor, width: int, blocks: int) -> Bases:
+        return Bases(like, width, self.rank, self.init)
 
-    def __post_init__(self) -> None:
-        if self.init not in INITS:
-            raise unknown("init", self.init, INITS)
-
-    def inject(self, model: nn.Module, data: Data | None) -> None:
-        for width, blocks in stages(model):
-            bases = Bases(next(model.parameters()), width, self.rank, self.init)
-            for block in blocks:
-                for layer in LAYERS:
-                    parent, _, name = layer.rpartition(".")
-                    base = block.get_submodule(layer)
-                    setattr(block.get_submodule(parent), name, OwnCore(base, bases, self.scale, self.dropout))
+    def factored(self, base: nn.Module, bases: Bases, layer: str, block: int) -> Factored:
+        return OwnCore(base, bases, self.scale, self.dropout)
 
 
 class OwnCore(Factored):

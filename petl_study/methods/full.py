@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from petl_study.methods._base import Method, register
 
 
 @register("full", paper="the customary baseline; Kornblith et al., arXiv 1805.08974")
 @dataclass(frozen=True)
 class Full(Method):
-    def tunes(self, parameter: str) -> bool:
-        return True
+    def own(self, model: nn.Module) -> set[str]:
+        return {name for name, _ in model.named_parameters()}

@@ -13,6 +13,13 @@ from torch.testing import assert_close
 
 from petl_study import methods
 from petl_study.errors import InputError
+from random_vits import (
+    assert_any_size_and_a_batch_of_one_pass,
+    assert_checkpointing_changes_nothing,
+    assert_compiling_changes_nothing,
+    build,
+    images,
+)
 from test_contract import tune
 
 MODELS: dict[str, dict[str, object]] = {
@@ -25,20 +32,6 @@ MODELS: dict[str, dict[str, object]] = {
     "norm of the output": {"scale_attn_norm": True},
     "no bias": {"qkv_bias": False},
 }
-
-
-def build(**kwargs: object) -> VisionTransformer:
-    """A small double-precision model with every parameter random, in eval mode."""
-    torch.manual_seed(0)
-    model = VisionTransformer(img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=3, num_classes=5, **kwargs)
-    with torch.no_grad():
-        for parameter in model.parameters():  # timm's zero biases and unit norms would hide mistakes
-            parameter.add_(torch.randn_like(parameter), alpha=0.05)
-    return model.double().eval()
-
-
-def images(count: int = 4, *size: int) -> Tensor:
-    return torch.randn(count, 3, *(size or (16, 16)), generator=torch.Generator().manual_seed(1)).double()
 
 
 def tuned(model: nn.Module, prefixes: int = 3) -> nn.Module:
@@ -146,30 +139,12 @@ def test_dropout_of_attention_falls_on_the_prefix_too(fused):
 
 @pytest.mark.parametrize("attn_layer", ["attn", "diff"])
 def test_checkpointed_blocks_give_the_same_gradients(attn_layer):
-    model = tuned(build(class_token=False, global_pool="avg", attn_layer=attn_layer)).train()
-    gradients = []
-    for checkpointing in (False, True):
-        model.set_grad_checkpointing(checkpointing)
-        model.zero_grad()
-        F.cross_entropy(model(images()), torch.arange(4)).backward()
-        gradients.append([p.grad.clone() for p in methods.trainable_parameters(model).values()])
-    for with_all_kept, with_blocks_run_again in zip(*gradients, strict=True):
-        assert_close(with_blocks_run_again, with_all_kept)
-        assert with_all_kept.abs().max() > 1e-5
+    model = tuned(build(class_token=False, global_pool="avg", attn_layer=attn_layer))
+    assert_checkpointing_changes_nothing(model, least=1e-5)
 
 
 def test_a_compiled_model_is_the_same_function_with_the_same_gradients():
-    model = tuned(build())
-    expected = model(images())
-    expected.sum().backward()
-    gradients = [p.grad.clone() for p in methods.trainable_parameters(model).values()]
-    model.zero_grad()
-    torch.compiler.reset()
-    logits = torch.compile(model, backend="aot_eager", fullgraph=True)(images())
-    logits.sum().backward()
-    assert_close(logits, expected)
-    for p, gradient in zip(methods.trainable_parameters(model).values(), gradients, strict=True):
-        assert_close(p.grad, gradient)
+    assert_compiling_changes_nothing(tuned(build()))
 
 
 @pytest.mark.parametrize("alpha", [1, 0.5])
@@ -189,10 +164,7 @@ def test_bfloat16_autocast_stays_near_double_precision(fused, alpha):
 
 
 def test_any_image_size_and_a_batch_of_one_pass():
-    model = tuned(build(dynamic_img_size=True))
-    large = images(2, 24, 20)
-    assert_close(model(large)[:1], model(large[:1]))
-    assert model(images(1)).shape == (1, 5)
+    assert_any_size_and_a_batch_of_one_pass(tuned(build(dynamic_img_size=True)))
 
 
 def test_prefixes_start_small_and_each_its_own():

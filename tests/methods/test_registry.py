@@ -12,7 +12,7 @@ import pytest
 from distributions import install
 from petl_study import methods
 from petl_study.errors import InputError
-from petl_study.methods import _base, _plugins
+from petl_study.methods import _base, _plugins, _specimens
 
 GOOD = """
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from petl_study.methods import Method, register
 @register("{name}", paper="nobody, arXiv 0000.00000")
 @dataclass(frozen=True)
 class Made(Method):
-    def tunes(self, parameter):
-        return parameter.endswith("norm1.bias")
+    def own(self, model):
+        return {{name for name, _ in model.named_parameters() if name.endswith("norm1.bias")}}
 """
 
 
@@ -51,7 +51,7 @@ def test_an_installed_packages_method_is_a_method_like_any_other(site):
     put(site, "made", GOOD.format(name="made"))
     assert set(methods.list_methods()) - own == {"made"}
     methods.check("made")
-    assert methods.create("made").tunes("blocks.0.norm1.bias")
+    assert methods.create("made").own(_specimens.small_vit()) == {f"blocks.{k}.norm1.bias" for k in range(3)}
     assert _plugins.origin(methods.get("made")) == "petl-made 1.0"
     assert _plugins.origin(methods.get("lora")) is None
     with pytest.raises(InputError, match=r"unknown method 'mde'; known: .*Did you mean 'made'"):

@@ -13,6 +13,13 @@ from torch.testing import assert_close
 
 from petl_study import methods
 from petl_study.errors import InputError
+from random_vits import (
+    assert_any_size_and_a_batch_of_one_pass,
+    assert_checkpointing_changes_nothing,
+    assert_compiling_changes_nothing,
+    build,
+    images,
+)
 from test_contract import tune
 
 MODELS: dict[str, dict[str, object]] = {
@@ -30,20 +37,6 @@ OTHERS: dict[str, dict[str, object]] = {
     "parallel blocks": {"block_fn": ParallelThingsBlock},
     "differential attention": {"attn_layer": "diff"},
 }
-
-
-def build(cls: type[VisionTransformer] = VisionTransformer, **kwargs: object) -> VisionTransformer:
-    """A small double-precision model with every parameter random, in eval mode."""
-    torch.manual_seed(0)
-    model = cls(img_size=16, patch_size=4, embed_dim=24, depth=2, num_heads=2, num_classes=5, **kwargs)
-    with torch.no_grad():
-        for parameter in model.parameters():  # timm's zero biases and unit norms would hide mistakes
-            parameter.add_(torch.randn_like(parameter), alpha=0.05)
-    return model.double().eval()
-
-
-def images(count: int = 4, *size: int) -> Tensor:
-    return torch.randn(count, 3, *(size or (16, 16)), generator=torch.Generator().manual_seed(1)).double()
 
 
 def tuned(model: nn.Module, **hyperparameters: object) -> nn.Module:
@@ -135,17 +128,8 @@ def test_the_path_is_the_line_from_the_pretrained_feature_to_the_tuned_one():
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_checkpointed_blocks_give_the_same_gradients(dropout):
-    model = tuned(build(class_token=False, global_pool="avg"), dropout=dropout).train()
-    gradients = []
-    for checkpointing in (False, True):
-        model.set_grad_checkpointing(checkpointing)
-        model.zero_grad()
-        torch.manual_seed(0)
-        F.cross_entropy(model(images()), torch.arange(4)).backward()
-        gradients.append([p.grad.clone() for p in methods.trainable_parameters(model).values()])
-    for with_all_kept, with_blocks_run_again in zip(*gradients, strict=True):
-        assert_close(with_blocks_run_again, with_all_kept)
-        assert with_all_kept.abs().max() > 1e-4
+    model = tuned(build(class_token=False, global_pool="avg"), dropout=dropout)
+    assert_checkpointing_changes_nothing(model, least=1e-4)
 
 
 def test_dropout_falls_on_the_queries_of_each_image_while_training():
@@ -158,17 +142,7 @@ def test_dropout_falls_on_the_queries_of_each_image_while_training():
 
 
 def test_a_compiled_model_is_the_same_function_with_the_same_gradients():
-    model = tuned(build())
-    expected = model(images())
-    expected.sum().backward()
-    gradients = [p.grad.clone() for p in methods.trainable_parameters(model).values()]
-    model.zero_grad()
-    torch.compiler.reset()
-    logits = torch.compile(model, backend="aot_eager", fullgraph=True)(images())
-    logits.sum().backward()
-    assert_close(logits, expected)
-    for p, gradient in zip(methods.trainable_parameters(model).values(), gradients, strict=True):
-        assert_close(p.grad, gradient)
+    assert_compiling_changes_nothing(tuned(build()))
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -184,10 +158,7 @@ def test_bfloat16_autocast_stays_near_double_precision(fused):
 
 
 def test_any_image_size_and_a_batch_of_one_pass():
-    model = tuned(build(dynamic_img_size=True))
-    large = images(2, 24, 20)
-    assert_close(model(large)[:1], model(large[:1]))
-    assert model(images(1)).shape == (1, 5)
+    assert_any_size_and_a_batch_of_one_pass(tuned(build(dynamic_img_size=True)))
 
 
 def test_a_distilled_model_hears_the_queries_at_both_heads():
