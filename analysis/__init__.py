@@ -18,6 +18,9 @@ from analysis.bradley_terry import strengths
 from analysis.budget import budget_correlation, expected_best, rank_and_budget, ranks_at_budget
 from analysis.calibration import calibration, reliability
 from analysis.cells import missing_cells
+from analysis.channels import load_channels
+from analysis.channels_overlap import channel_overlap, channel_overlap_by_task
+from analysis.cka import linear_cka
 from analysis.clustering import Clustering, cluster_methods
 from analysis.combine import COMBINE
 from analysis.comparable import by_protocol, require_comparable, require_complete, require_distinct
@@ -31,20 +34,26 @@ from analysis.confidence import (
 )
 from analysis.connectivity import barriers, barriers_by_method
 from analysis.corruption import corruption_errors, mean_corruption_error
+from analysis.cost import costs
 from analysis.diversity import diversity_gain, ensemble_sizes
 from analysis.effective import effective_robustness
 from analysis.ensembles import ensemble, ensemble_gain, ensemble_of_seeds, oracle, scores_as_logits
+from analysis.features import Features, feature_similarity, feature_similarity_by_method
 from analysis.fitting import FITTED, FittedRule, ensemble_weights, fit_ensemble
 from analysis.friedman import critical_difference, friedman_test, nemenyi
 from analysis.greedy import greedy_selection
+from analysis.guide import Recommendation, recommend
 from analysis.improvement import probability_of_improvement
+from analysis.inference import load_inference
 from analysis.interquartile import interquartile_means
 from analysis.loading import load_accuracies, load_ensembles, load_failures, load_predictions, load_runs, load_trials
 from analysis.manyshot import accuracy_by_size, overtaking
 from analysis.mean_gains import mean_gains
+from analysis.needs import Needs
 from analysis.notebook import where_possible
 from analysis.numeric import score
 from analysis.paired import accuracy_differences, accuracy_intervals
+from analysis.pareto import pareto_front
 from analysis.pitfalls import collapsed, is_collapsed, optimism, top_ties
 from analysis.predictions import Predictions
 from analysis.published import load_published
@@ -58,6 +67,7 @@ from analysis.shift_calibration import calibration_by_severity, calibration_unde
 from analysis.soups import soup_gain
 from analysis.subset_search import subsets
 from analysis.temperature import fit_temperatures
+from analysis.trade_off import ppt
 from analysis.wise import choose_alpha, wise_gain, wise_table
 
 if TYPE_CHECKING:
@@ -65,6 +75,7 @@ if TYPE_CHECKING:
     from analysis.weights import (
         Soup,
         Weights,
+        block_features,
         linear_paths,
         load_weights,
         soup,
@@ -74,7 +85,7 @@ if TYPE_CHECKING:
     )
 else:
     _WEIGHT_SPACE = {
-        *("Soup", "Weights", "load_weights", "linear_paths", "soup", "soup_predictions"),
+        *("Soup", "Weights", "block_features", "load_weights", "linear_paths", "soup", "soup_predictions"),
         *("weight_change", "wise_curves"),
     }
 
@@ -90,9 +101,12 @@ __all__ = [
     "COMBINE",
     "Clustering",
     "FITTED",
+    "Features",
     "FittedRule",
     "MEASURES",
+    "Needs",
     "Predictions",
+    "Recommendation",
     "Soup",
     "Weights",
     "accuracy_by_size",
@@ -103,11 +117,14 @@ __all__ = [
     "barriers",
     "barriers_by_method",
     "best_sets",
+    "block_features",
     "budget_correlation",
     "by_protocol",
     "calibration",
     "calibration_by_severity",
     "calibration_under_shift",
+    "channel_overlap",
+    "channel_overlap_by_task",
     "choose_alpha",
     "cluster_methods",
     "collapsed",
@@ -118,6 +135,7 @@ __all__ = [
     "confidence_sets",
     "confidently_wrong",
     "corruption_errors",
+    "costs",
     "critical_difference",
     "disagreement",
     "disagreement_by_method",
@@ -129,6 +147,8 @@ __all__ = [
     "ensemble_sizes",
     "ensemble_weights",
     "expected_best",
+    "feature_similarity",
+    "feature_similarity_by_method",
     "figures",
     "fit_ensemble",
     "fit_temperatures",
@@ -140,10 +160,13 @@ __all__ = [
     "importance_by_task",
     "interquartile_means",
     "is_collapsed",
+    "linear_cka",
     "linear_paths",
     "load_accuracies",
+    "load_channels",
     "load_ensembles",
     "load_failures",
+    "load_inference",
     "load_predictions",
     "load_published",
     "load_runs",
@@ -160,10 +183,13 @@ __all__ = [
     "optimism",
     "oracle",
     "overtaking",
+    "pareto_front",
+    "ppt",
     "probability_of_improvement",
     "rank_and_budget",
     "ranking_frequency",
     "ranks_at_budget",
+    "recommend",
     "relative_spread",
     "reliability",
     "require_comparable",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
-from scipy import stats
+from numpy.typing import NDArray
 
-from analysis.comparable import require_columns, require_comparable, require_complete, require_distinct
-from analysis.intervals import require_level, summarise, t_interval
-from petl_study.errors import InputError
+from analysis.cells import cells_of, examples_of, seed_columns
+from analysis.comparable import require_columns, require_comparable, require_distinct, require_known
+from analysis.intervals import require_level, summarise, t_interval, wilson_mean_interval
 
 
 def accuracy_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -24,9 +26,13 @@ def accuracy_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     -------
     DataFrame
         A row a task and method: `task`, `group` (where `runs` has it), `method`, `seeds`, `examples`, `accuracy`,
-        `low`, `high`, `level`, `interval`: what the interval is of (see `analysis.intervals.summarise`).
+        `low`, `high`, `level`, `interval`: what the interval is of (see `analysis.intervals.summarise`). Cells without
+        a run have no row; a frame without runs gives a table without rows.
     """
-    _require_averageable(runs)
+    require_columns(runs, ["task", "method", "seed", "test_accuracy"])
+    require_comparable(runs)
+    require_distinct(runs)
+    require_known(runs, "task", "method", "test_accuracy")
     keys = ["task", *(["group"] if "group" in runs else []), "method"]
     return summarise(runs, keys, accuracy="test_accuracy", examples="test_examples", level=level)
 
@@ -39,64 +45,54 @@ def mean_accuracies(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     Parameters
     ----------
     runs : DataFrame
-        From `load_runs`, with every method on every task.
+        From `load_runs`, with every method on every task; `group` for the means of groups.
 
     Returns
     -------
     DataFrame
-        `scope`, `method`, `tasks` (how many), `tuned_parameters`, `fewest_parameters`, `most_parameters` (mean and
-        range over tasks: a searched size differs; NaN where one of them is not known), `accuracy`, `low`, `high`,
-        `level`, `interval`. A scope is a group, ``all tasks`` or ``mean of groups``: the two means that the literature
-        both calls *the* mean; they differ when groups differ in size. `interval` is ``t over seeds`` where all the
-        method's tasks have the same two or more seeds, otherwise ``normal over examples``, or ``none`` where the number
-        of examples is not known.
+        `scope`, `method`, `tasks` (how many), `fewest_seeds` and `most_seeds` (of the method on one of them),
+        `tuned_parameters`, `fewest_parameters`, `most_parameters` (mean and range over tasks: a searched size differs;
+        NaN where one of them is not known), `accuracy`, `low`, `high`, `level`, `interval`. A scope is a group, ``all
+        tasks`` or, where every task has a group, ``mean of groups``: the two means that the literature both calls *the*
+        mean; they differ when groups differ in size. `interval` is ``t over seeds`` where all the method's tasks have
+        the same two or more seeds, otherwise ``Wilson over examples`` (`analysis.intervals.wilson_mean_interval`), or
+        ``none`` where the number of examples is not known.
     """
     require_level(level)
-    _require_averageable(runs)
-    require_columns(runs, ["group"])
-    if runs.empty:
-        raise InputError("there are no runs, so there is nothing to average")
-    unknown_here = {name: np.nan for name in ("test_examples", "tuned_parameters") if name not in runs}
-    runs = runs.assign(**unknown_here)
-    cells = runs.groupby(["task", "group", "method"], as_index=False).agg(
-        accuracy=("test_accuracy", "mean"),
-        examples=("test_examples", "first"),
-        seeds=("seed", "size"),
-        tuned=("tuned_parameters", "mean"),
-    )
-    table_of_all = cells.pivot_table(index="task", columns="method", values="accuracy")
-    require_complete(table_of_all.reindex(index=sorted(set(runs["task"])), columns=sorted(set(runs["method"]))))
-    group_of = cells.groupby("task")["group"].first()
+    cells = cells_of(runs)
+    methods, tasks = cells.methods, cells.tasks
+    examples = examples_of(runs, cells)
+    tuned = np.full(cells.means.shape, np.nan)
+    if "tuned_parameters" in runs:
+        cells_of_size = runs.groupby(["task", "method"])["tuned_parameters"].mean().astype(float)
+        tuned = cells_of_size[list(itertools.product(tasks, methods))].to_numpy().reshape(tuned.shape)
     by_seeds = {
         method: some.pivot_table(index="task", columns="seed", values="test_accuracy")
         for method, some in runs.groupby("method")
     }
     table = []
-    for scope, weights in _scopes(group_of).items():
-        for method, of_method in cells[cells["task"].isin(weights.index)].groupby("method"):
-            of_method = of_method.set_index("task").loc[weights.index]
-            accuracy = weights.to_numpy() @ of_method["accuracy"].to_numpy()
-            by_seed = by_seeds[method].loc[weights.index].dropna(axis="columns", how="all")
+    for scope, weights in _scopes(cells.groups).items():
+        inside = weights > 0
+        share, of_scope = weights[inside], [task for task, there in zip(tasks, inside, strict=True) if there]
+        for m, method in enumerate(methods):
+            by_seed = by_seeds[method].loc[of_scope].dropna(axis="columns", how="all")
             if by_seed.shape[1] >= 2 and not by_seed.isna().to_numpy().any():
-                low, high = np.clip(t_interval(weights.to_numpy() @ by_seed.to_numpy(), level), 0.0, 1.0)
+                low, high = np.clip(t_interval(share @ by_seed.to_numpy(), level), 0.0, 1.0)
                 interval = "t over seeds"
             else:
-                p, n = of_method["accuracy"], of_method["examples"].astype(float)
-                half = stats.norm.ppf((1 + level) / 2) * float(
-                    np.sqrt((weights**2 * p * (1 - p) / n).sum(skipna=False))
-                )
-                interval = "none" if np.isnan(half) else "normal over examples"
-                low, high = accuracy - half, accuracy + half
-            tuned = of_method["tuned"].astype(float)
+                low, high = wilson_mean_interval(cells.means[inside, m], examples[inside], share, level)
+                interval = "none" if np.isnan(low) else "Wilson over examples"
+            sizes = tuned[inside, m]
             table.append(
                 {
                     "scope": scope,
                     "method": method,
-                    "tasks": len(weights),
-                    "tuned_parameters": tuned.mean(skipna=False),
-                    "fewest_parameters": tuned.min(skipna=False),
-                    "most_parameters": tuned.max(skipna=False),
-                    "accuracy": accuracy,
+                    "tasks": len(of_scope),
+                    **seed_columns(cells.seeds[inside, m]),
+                    "tuned_parameters": sizes.mean(),
+                    "fewest_parameters": sizes.min(),
+                    "most_parameters": sizes.max(),
+                    "accuracy": share @ cells.means[inside, m],
                     "low": low,
                     "high": high,
                     "level": level,
@@ -112,17 +108,13 @@ def complete_methods(runs: pd.DataFrame) -> list[str]:
     return sorted(tasks.index[tasks == runs["task"].nunique()])
 
 
-def _require_averageable(runs: pd.DataFrame) -> None:
-    require_columns(runs, ["task", "method", "seed", "test_accuracy"])
-    require_comparable(runs)
-    require_distinct(runs)
-
-
-def _scopes(group_of: pd.Series) -> dict[str, pd.Series]:
-    """The weight of every task in every mean; `group_of` is indexed by task."""
-    sizes = group_of.map(group_of.value_counts())
-    groups = sorted(group_of.unique())
-    scopes = {group: (1 / sizes)[group_of == group] for group in groups}
-    scopes["all tasks"] = pd.Series(1 / len(group_of), index=group_of.index)
-    scopes["mean of groups"] = 1 / sizes / len(groups)
+def _scopes(groups: list[str]) -> dict[str, NDArray[np.float64]]:
+    """The weight of every task in every mean, (T,) each; where a task has no group, there is no mean of groups."""
+    of = np.array(groups, dtype=object)
+    names = sorted(set(groups) - {""})
+    scopes: dict[str, NDArray[np.float64]] = {name: (of == name) / (of == name).sum() for name in names}
+    means = [*scopes.values()]
+    scopes["all tasks"] = np.full(len(groups), 1 / len(groups))
+    if names and "" not in groups:
+        scopes["mean of groups"] = np.mean(means, axis=0)
     return scopes

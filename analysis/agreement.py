@@ -18,7 +18,7 @@ the two products are 0 (a model that is always right, say), `error_jaccard` wher
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from analysis.comparable import require_comparable
 from analysis.numeric import Floats
+from analysis.pair_intervals import observed, of_methods, require_no_chance, with_intervals
 from analysis.pairs import pair_columns, pairs
 from analysis.predictions import Predictions
 from petl_study.errors import unknown
@@ -43,40 +44,70 @@ MEASURES = {
 _CHUNK_BYTES = 32 * 2**20
 
 
-def disagreement(preds: Predictions) -> pd.DataFrame:
+def disagreement(
+    preds: Predictions, *, rng: np.random.Generator | None = None, level: float = 0.95, draws: int = 1000
+) -> pd.DataFrame:
     """Every measure of agreement of every pair of runs.
 
     Two runs of one method under different seeds are a pair like any other: the baseline that says how much of the
     disagreement between methods is that of a method with itself.
 
+    Parameters
+    ----------
+    rng : numpy.random.Generator, optional
+        The only source of chance: `draws` resamples of the N examples, of which the intervals cover `level` (0 to 1).
+        Without it there are no intervals, and the measures alone come at once.
+
     Returns
     -------
     DataFrame
         A row for each of the R (R - 1) / 2 pairs: `run_a` < `run_b` (rows of ``preds.runs``), their `method_a`,
-        `method_b`, `seed_a`, `seed_b`; and the measures above, of which none depends on the order of the two.
+        `method_b`, `seed_a`, `seed_b`; and the measures above, of which none depends on the order of the two. With
+        `rng` also the ends of each one's interval, `disagreement_low`, `disagreement_high` and so on (NaN where the
+        measure is not defined in every resample), `level` and `interval`: ``bootstrap over examples``, these two models
+        on other examples; it says nothing of other seeds.
     """
-    require_comparable(preds.runs)
-    once = np.ones((1, len(preds.labels)), np.float32)
-    measured = Agreement(preds).measures(once)
-    return pair_columns(preds.runs).assign(**{name: values[0] for name, values in measured.items()})
+    agreement = _compared(preds)
+    return with_intervals(
+        pair_columns(preds.runs).assign(**observed(agreement)), agreement, rng=rng, level=level, draws=draws
+    )
 
 
-def disagreement_by_method(table: pd.DataFrame) -> pd.DataFrame:
+def disagreement_by_method(
+    of: pd.DataFrame | Predictions | Mapping[str, Predictions],
+    *,
+    rng: np.random.Generator | None = None,
+    level: float = 0.95,
+    draws: int = 1000,
+) -> pd.DataFrame:
     """Mean of every measure of every two methods over the pairs of their runs.
 
     Parameters
     ----------
-    table : DataFrame
-        From `disagreement`; of several tasks if it has a column `task`.
+    of : Predictions, mapping or DataFrame
+        What the runs said on one task, or on several by name. Or a table from `disagreement`, of several tasks if it
+        has a column `task`; a table has no examples to draw anew, so its means come without intervals.
+    rng : numpy.random.Generator, optional
+        As for `disagreement`.
 
     Returns
     -------
     DataFrame
         (`task`,) `method_a`, `method_b`, the measures, `pairs` (how many). Both orders of two methods are there. A
         method with itself is the mean over its seeds, and is missing where it has one. A pair for which a measure is
-        not defined is left out of its mean.
+        not defined is left out of its mean. Of several tasks' predictions there are rows of ``all tasks``, too: the
+        means over them, of the methods that have them all.
+
+        With `rng`, of each measure, here `kappa`: `kappa_low`, `kappa_high`, the interval of the mean; `kappa_beyond`,
+        the mean over pairs under two seeds minus that of either method with itself (see `methods_against_seeds`;
+        missing where one of them has one seed), `kappa_beyond_low`, `kappa_beyond_high`; and `level`, `interval`. Pairs
+        under one seed count in the mean and not in what is beyond seeds, so that need not be the difference of two
+        cells.
     """
-    return by_method(table, [name for name in MEASURES if name in table])
+    if isinstance(of, pd.DataFrame):
+        require_no_chance(rng)
+        return by_method(of, [name for name in MEASURES if name in of])
+    return of_methods(of, _compared, rng=rng, level=level, draws=draws)
 
 
 def by_method(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -99,6 +130,14 @@ def shared_counts(members: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.rint(counts @ counts.T).astype(np.int64)
 
 
+def sums(counts: NDArray[np.float32], members: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How many examples each of P sets has where example n occurs ``counts[b, n]`` times: (B, N), (P, N) -> (B, P)."""
+    found = np.empty((len(counts), len(members)))
+    for some in _chunks(len(members), 4 * counts.shape[1]):  # a few sets at a time are made numbers
+        found[:, some] = _product(counts, members[some])
+    return found
+
+
 class Agreement:
     """The measures of every pair of runs, on the examples as they are or as a bootstrap draws them.
 
@@ -107,6 +146,7 @@ class Agreement:
     """
 
     def __init__(self, preds: Predictions):
+        self.runs, self.examples = preds.runs, len(preds.labels)
         classes = preds.logits.shape[-1]
         self.said = preds.predicted.astype(np.min_scalar_type(classes))  # (R, N)
         self.right = preds.correct
@@ -151,6 +191,11 @@ class Agreement:
             often = np.stack([np.bincount(said, weights=of_draw, minlength=classes) for said in self.said])  # (R, C)
             expected[draw] = (often @ often.T)[a, b]
         return expected
+
+
+def _compared(preds: Predictions) -> Agreement:
+    require_comparable(preds.runs)
+    return Agreement(preds)
 
 
 def _product(counts: NDArray[np.float32], what: NDArray[np.bool_]) -> NDArray[np.float64]:

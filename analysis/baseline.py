@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.cells import cells_of
-from analysis.intervals import Interval, newcombe_interval, require_draws, require_level, welch_interval
-from petl_study.errors import InputError, unknown
+from analysis.cells import cells_of, examples_of, require_several, seed_columns
+from analysis.intervals import Interval, nan_interval, newcombe_interval, require_level, welch_interval
+from analysis.resampling import redrawn
+from petl_study.errors import unknown
 
 
 def gain_over_baseline(runs: pd.DataFrame, baseline: str = "linear", *, level: float = 0.95) -> pd.DataFrame:
@@ -22,7 +23,7 @@ def gain_over_baseline(runs: pd.DataFrame, baseline: str = "linear", *, level: f
     -------
     DataFrame
         A row a task and method, `baseline` left out: `task`, (`group`,) `method`, `baseline`, `gain` (a fraction),
-        `low`, `high`, `level`, and `interval`, what it is of:
+        `low`, `high`, `level`, `fewest_seeds` and `most_seeds` (of the two), and `interval`, what it is of:
 
         - ``Welch over seeds``: training both again, where both have two seeds or more;
         - ``Newcombe over examples``: these models on other examples, as if the two were shown different ones. They see
@@ -33,18 +34,19 @@ def gain_over_baseline(runs: pd.DataFrame, baseline: str = "linear", *, level: f
     cells = cells_of(runs)
     if baseline not in cells.methods:
         raise unknown("baseline", baseline, cells.methods, where="methods of these runs")
+    require_several(cells)
     base = cells.methods.index(baseline)
-    examples = runs.groupby("task")["test_examples"].first().to_dict() if "test_examples" in runs else {}
+    examples = examples_of(runs, cells)
     table = []
     for t, task in enumerate(cells.tasks):
-        n = examples.get(task)
+        n = examples[t]
         for m, method in enumerate(cells.methods):
             if m == base:
                 continue
             one, other = (values[~np.isnan(values)] for values in (cells.accuracy[t, m], cells.accuracy[t, base]))
             if min(len(one), len(other)) >= 2:
                 found = Interval(*welch_interval(one, other, level), "Welch over seeds")
-            elif n is not None and pd.notna(n):
+            elif not np.isnan(n):
                 ends = newcombe_interval(float(one.mean()), float(other.mean()), int(n), int(n), level)
                 found = Interval(*ends, "Newcombe over examples")
             else:
@@ -52,9 +54,9 @@ def gain_over_baseline(runs: pd.DataFrame, baseline: str = "linear", *, level: f
             gain = cells.means[t, m] - cells.means[t, base]
             table.append({"task": task, "group": cells.groups[t], "method": method, "baseline": baseline,
                           "gain": gain, "low": found.low, "high": found.high, "level": level,
-                          "interval": found.of})  # fmt: skip
-    columns = ["task", "group", "method", "baseline", "gain", "low", "high", "level", "interval"]
-    return pd.DataFrame(table, columns=columns if "group" in runs else [name for name in columns if name != "group"])
+                          "interval": found.of, **seed_columns(cells.seeds[t, [m, base]])})  # fmt: skip
+    gains = pd.DataFrame(table)
+    return gains if "group" in runs else gains.drop(columns="group")
 
 
 def relative_spread(
@@ -75,24 +77,21 @@ def relative_spread(
     DataFrame
         A row a task: `task`, (`group`,) `methods` (how many), `accuracy` (their mean), `deviation` (their standard
         deviation), `relative_deviation` (over the mean), `low`, `high`, `level`, `interval`; and `noise`: the relative
-        deviation that equally good methods would show, from seeds or else from the number of examples (`noise_from`;
-        NaN where neither is known). NaN where all accuracies are 0.
+        deviation that equally good methods would show, from seeds where every method has two, or else from the number
+        of examples (`noise_from`; NaN where neither is known); `fewest_seeds` and `most_seeds` (of a method on the
+        task). NaN where all accuracies are 0.
     """
     require_level(level)
-    require_draws(draws)
     cells = cells_of(runs)
+    require_several(cells)
     T, M = cells.means.shape
-    if M < 2:
-        raise InputError(f"a spread across methods needs at least two; got {', '.join(cells.methods)}.")
     mean, deviation = cells.means.mean(axis=1), cells.means.std(axis=1, ddof=1)
-    drawn = cells.means[:, rng.integers(M, size=(draws, M))]  # (T, draws, M)
+    drawn = cells.means[:, redrawn(M, rng=rng, draws=draws)]  # (T, draws, M)
     with np.errstate(invalid="ignore"):
         relative = drawn.std(axis=2, ddof=1) / drawn.mean(axis=2)
-        low, high = np.quantile(relative, [(1 - level) / 2, (1 + level) / 2], axis=1)
+        low, high = np.array([nan_interval(of_task, level) for of_task in relative]).T
         several = cells.seeds.min(axis=1) >= 2
-        examples = np.full(T, np.nan)
-        if "test_examples" in runs:
-            examples = runs.groupby("task")["test_examples"].first()[cells.tasks].to_numpy(dtype=float)
+        examples = examples_of(runs, cells)
         of_examples = cells.means * (1 - cells.means) / examples[:, None]
         of_seeds = np.full((T, M), np.nan)
         of_seeds[several] = np.nanvar(cells.accuracy[several], axis=2, ddof=1) / cells.seeds[several]
@@ -110,6 +109,7 @@ def relative_spread(
             "interval": "bootstrap over methods",
             "noise": np.sqrt(variance) / mean,
             "noise_from": np.where(several, "seeds", np.where(np.isnan(examples), "none", "examples")),
+            **seed_columns(cells.seeds.T),
         }
     table = pd.DataFrame(columns)
     return table if "group" in runs else table.drop(columns="group")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.cells import cells_of
+from analysis.holm import holm
 from analysis.intervals import require_level, t_interval
 from analysis.ranks import ranks_of
 from petl_study.errors import unknown
@@ -45,7 +46,8 @@ def best_sets(runs: pd.DataFrame, *, test: str = "mean-rank", level: float = 0.9
         `behind` (the best one's accuracy minus this one's) with `low`, `high` (Student's t over tasks, of this pair
         alone; NaN for one task) at `level`; `p`, `p_holm`, `in_best_set` (p_holm >= 1 - `level`; the best is), `test`,
         and `smallest_p`: the least that `p_holm` could be here. Where that is above 1 - `level` the scope has too few
-        tasks to tell anything apart, and the set is everyone.
+        tasks to tell anything apart, and the set is everyone. Beside `tasks`: `fewest_seeds`, `most_seeds` (of a cell
+        of the scope).
 
         The best is chosen on the same tasks, so that it looks a little better than it is.
     """
@@ -56,7 +58,7 @@ def best_sets(runs: pd.DataFrame, *, test: str = "mean-rank", level: float = 0.9
     for scope, cells in cells_of(runs).scopes().items():
         accuracy, ranks = cells.means, ranks_of(cells.means)  # (T, M)
         T, M = accuracy.shape
-        mean_rank = ranks.mean(axis=0)
+        mean_rank, counts = ranks.mean(axis=0), cells.counts()
         order = sorted(range(M), key=lambda m: (mean_rank[m].round(9), cells.methods[m]))
         behind = accuracy[:, [order[0]]] - accuracy[:, order]  # (T, M)
         error = np.sqrt(M * (M + 1) / (6 * T))
@@ -82,7 +84,7 @@ def best_sets(runs: pd.DataFrame, *, test: str = "mean-rank", level: float = 0.9
                     "p_holm": adjusted,
                     "in_best_set": bool(np.isnan(adjusted) or adjusted >= 1 - level),
                     "smallest_p": min(1.0, max(M - 1, 1) * least),
-                    "tasks": T,
+                    **counts,
                     "test": test,
                 }
             )
@@ -104,11 +106,3 @@ def signed_rank_p(differences: NDArray[np.float64]) -> float:
     chance = ways / 2.0 ** len(doubled)
     positive = doubled[differences > 0].sum()
     return float(min(1.0, 2 * min(chance[: positive + 1].sum(), chance[positive:].sum())))
-
-
-def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Holm's adjusted p-values, in the order of `p`."""
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return adjusted

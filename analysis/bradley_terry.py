@@ -12,12 +12,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
-from analysis.cells import cells_of, seed_means
+from analysis.cells import cells_of, require_several, seed_columns, seed_means
 from analysis.intervals import require_level
 from analysis.ranks import beats
-from analysis.resampling import bootstrap, drawn_over, percentile_interval
+from analysis.resampling import bootstrap, drawn_over, interval_columns
 from petl_study.errors import InputError
+
+_STEPS = 100  # of Newton's: a dozen are usual
 
 
 def strengths(
@@ -36,19 +39,22 @@ def strengths(
     runs, rng, draws, over
         As for `mean_ranks`.
     prior : float
-        Tasks added on which all methods tie; above 0. The fewer tasks there are, the more it draws together.
+        Tasks added on which all methods tie; at least 1e-6. The fewer tasks there are, the more it draws together.
 
     Returns
     -------
     DataFrame
         A row a method, strongest first: `method`, `strength` (a difference of 1 between two: odds of e to 1), `low`,
         `high`, `level`, `interval`, `elo` (1500 + 400 / ln 10 of it), `wins` (share of comparisons won, ties as halves;
-        without the prior), `tasks`, `prior`.
+        without the prior), `tasks`, `fewest_seeds` and `most_seeds` (of the method on a task), `prior`.
     """
     require_level(level)
-    if not prior > 0:
-        raise InputError(f"prior must be above 0, such as 1, or who wins always has infinite strength; got {prior!r}")
+    if not prior >= 1e-6:
+        raise InputError(
+            f"prior must be at least 1e-6, such as 1: who wins always has no finite strength; got {prior!r}"
+        )
     cells = cells_of(runs)
+    require_several(cells)
     over = drawn_over(cells, over)
     M, T = len(cells.methods), len(cells.tasks)
 
@@ -57,18 +63,15 @@ def strengths(
 
     drawn = bootstrap(cells, wins, rng=rng, draws=draws, over=over).reshape(draws, M, M)
     won = beats(cells.means).mean(axis=0)  # (M, M)
-    low, high, interval = percentile_interval(_fit(T * drawn + prior / 2), level, cells, over)
     found = _fit(T * won[None] + prior / 2)[0]
     columns = {
         "method": cells.methods,
         "strength": found,
-        "low": low,
-        "high": high,
-        "level": level,
-        "interval": interval,
+        **interval_columns(_fit(T * drawn + prior / 2), level, cells, over),
         "elo": 1500 + 400 / np.log(10) * found,
-        "wins": (won.sum(axis=1) - 0.5) / (M - 1) if M > 1 else np.nan,
+        "wins": (won.sum(axis=1) - 0.5) / (M - 1),
         "tasks": T,
+        **seed_columns(cells.seeds),
         "prior": prior,
     }
     order = ["strength", "method"]
@@ -76,19 +79,32 @@ def strengths(
 
 
 def _fit(wins: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The most likely strengths given how often each method beat each: (D, M, M) -> (D, M), by Newton's method."""
+    """The most likely strengths given how often each method beat each: (D, M, M) -> (D, M), by Newton's method.
+
+    The likelihood is concave; a step that would lower it is halved.
+    """
     D, M, _ = wins.shape
     wins = wins * (1 - np.eye(M))
-    games = wins + wins.swapaxes(1, 2)
+    losses = wins.swapaxes(1, 2)
     found = np.zeros((D, M))
-    for _ in range(100):
-        p = 1 / (1 + np.exp(found[:, None, :] - found[:, :, None]))
-        slope = (wins - games * p).sum(axis=2)
-        if np.abs(slope).max() < 1e-10 * games.max():
-            break
-        weight = games * p * (1 - p)
+    for _ in range(_STEPS):
+        ahead = found[:, :, None] - found[:, None, :]
+        p, q = special.expit(ahead), special.expit(-ahead)  # 1 - p would lose the digits that a small prior needs
+        slope = (wins * q - losses * p).sum(axis=2)
+        weight = (wins + losses) * p * q
         # The strengths' level is free: adding a constant matrix fixes their mean at 0.
         curvature = weight.sum(axis=2)[:, :, None] * np.eye(M) - weight + 1 / M
         step = np.linalg.solve(curvature, slope[..., None])[..., 0]
-        found += step / np.maximum(1.0, np.abs(step).max(axis=1, keepdims=True))  # no longer than 1: never overshoots
-    return found - found.mean(axis=1, keepdims=True)
+        reached = _likelihood(wins, found)
+        while (lower := _likelihood(wins, found + step) < reached - 1e-9 * np.abs(reached)).any():
+            step[lower] /= 2
+        found += step
+        if np.abs(step).max() < 1e-8 * max(1.0, np.abs(found).max()):
+            return found - found.mean(axis=1, keepdims=True)
+    raise InputError(f"the strengths did not settle in {_STEPS} steps; give a larger prior, such as 1")
+
+
+def _likelihood(wins: NDArray[np.float64], strengths: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the likelihood of `wins`, (D, M, M), given the strengths, (D, M): (D,)."""
+    ahead = strengths[:, :, None] - strengths[:, None, :]
+    return (wins * special.log_expit(ahead)).sum(axis=(1, 2))

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import gammaln
 
-from analysis.cells import cells_of
-from analysis.comparable import require_columns, require_comparable, require_complete
+from analysis.cells import cells_of, require_several
+from analysis.comparable import cell_columns, require_complete, require_trials
 from analysis.intervals import nan_interval, require_level
 from analysis.ranks import mean_ranks, ranks_of, spearman
+from analysis.resampling import redrawn
 from petl_study.errors import InputError
 
 
@@ -46,14 +47,13 @@ def expected_best(trials: pd.DataFrame, *, then: str | None = None, level: float
         training them again), `level`, `interval`; with `then`, `expected_then`.
     """
     require_level(level)
-    require_columns(trials, ["task", "method", "val_accuracy"])
-    require_comparable(trials)
+    require_trials(trials)
     if then is not None and then not in trials:
         raise InputError(
             f"the trials have no column {then!r}: how each of them does on it is not known, so neither is what the"
             " chosen one does. petl_study looks at the test set once, after the search. Leave `then` out."
         )
-    keys = ["task", *(["group"] if "group" in trials else []), "method"]
+    keys = cell_columns(trials)
     tables = []
     for cell, some in trials.groupby(keys, sort=True, dropna=False):
         val = some["val_accuracy"].fillna(0.0).to_numpy(dtype=float).round(12)
@@ -75,7 +75,7 @@ def expected_best(trials: pd.DataFrame, *, then: str | None = None, level: float
             follows = some[then].to_numpy(dtype=float)[order]
             columns["expected_then"] = weights @ pd.Series(follows).groupby(ordered).transform("mean").to_numpy()
         tables.append(pd.DataFrame(columns))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return pd.concat(tables, ignore_index=True)
 
 
 def ranks_at_budget(
@@ -110,10 +110,10 @@ def ranks_at_budget(
     most = int(sizes.to_numpy().max())
     if budgets is None:
         budgets = sorted({*(2**i for i in range(most.bit_length())), most})
-    if bad := [n for n in budgets if n < 1]:
-        raise InputError(f"a budget is a number of trials, 1 or more; got {bad[0]}")
+    if bad := [n for n in budgets if n < 1 or n != int(n)]:
+        raise InputError(f"a budget is a whole number of trials, 1 or more; got {bad[0]}")
     tables = []
-    for n in budgets:
+    for n in sorted(set(budgets)):
         at = curves[curves["budget"] == np.minimum(n, curves["trials"])].assign(
             seed=0, test_accuracy=curves["expected"]
         )
@@ -128,11 +128,10 @@ def rank_and_budget(
     runs: pd.DataFrame, *, rng: np.random.Generator, level: float = 0.95, draws: int = 10_000, over: str | None = None
 ) -> pd.DataFrame:
     """`mean_ranks`, beside how many trials each method's search had (`search_trials`, mean over tasks)."""
-    if "search_trials" not in runs:
-        raise InputError("the runs have no column 'search_trials': how many trials each one's search had")
-    searched = runs.groupby("method")["search_trials"].mean()
+    sizes = cells_of(runs, "search_trials")
+    searched = dict(zip(sizes.methods, sizes.means.mean(axis=0), strict=True))
     ranks = mean_ranks(runs, rng=rng, level=level, draws=draws, over=over)
-    return ranks.assign(search_trials=ranks["method"].map(searched).astype(float))
+    return ranks.assign(search_trials=ranks["method"].map(searched))
 
 
 def budget_correlation(
@@ -150,15 +149,17 @@ def budget_correlation(
     Returns
     -------
     DataFrame
-        `scope` (the groups, and ``all tasks``), `methods`, `tasks`, `spearman` (below 0: larger searches rank better),
-        `low`, `high`, `level`, and `p` (two-sided, Student's t). NaN where all searches have the same size. A
-        correlation is no proof: methods with more hyperparameters have larger grids, too.
+        `scope` (the groups, and ``all tasks``), `methods`, `tasks`, `fewest_seeds` and `most_seeds` (of a cell),
+        `spearman` (below 0: larger searches rank better), `low`, `high`, `level`, `interval`, and `p` (two-sided,
+        Student's t). NaN where all searches have the same size. A correlation is no proof: methods with more
+        hyperparameters have larger grids, too.
     """
     require_level(level)
     cells = cells_of(runs)
     sizes = cells_of(runs, "search_trials")
+    require_several(cells)
     M = len(cells.methods)
-    picks = rng.integers(M, size=(draws, M))
+    picks = redrawn(M, rng=rng, draws=draws)
     table = []
     for scope, some in cells.scopes().items():
         rank, trials = ranks_of(some.means).mean(axis=0), sizes.only(some.tasks).means.mean(axis=0)
@@ -168,11 +169,12 @@ def budget_correlation(
             {
                 "scope": scope,
                 "methods": M,
-                "tasks": len(some.tasks),
+                **some.counts(),
                 "spearman": found,
                 "low": low,
                 "high": high,
                 "level": level,
+                "interval": "bootstrap over methods",
                 "p": _two_sided_p(found, M),
             }
         )

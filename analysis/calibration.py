@@ -32,7 +32,7 @@ from scipy.special import expit, ndtr
 from analysis.comparable import require_comparable
 from analysis.examples import interval, resamples
 from analysis.intervals import require_level, wilson_interval
-from analysis.numeric import Floats, log_doubt, softmax, widen
+from analysis.numeric import Floats, log_doubt, require_whole, softmax, widen
 from analysis.predictions import Predictions
 from petl_study.errors import InputError, unknown
 
@@ -176,8 +176,7 @@ def _temperatures(preds: Predictions, temperatures: ArrayLike | None) -> list[fl
 
 def _bins(confidence: NDArray[np.float64], bins: int, binning: str) -> NDArray[np.intp]:
     """The bin of every example, 0 to bins - 1: (N,)."""
-    if bins < 1:
-        raise InputError(f"bins must be a whole number of at least 1, such as 15; got {bins!r}")
+    require_whole("bins", bins, such_as=15)
     if binning not in BINNINGS:
         raise unknown("binning", binning, BINNINGS)
     if binning == "width":

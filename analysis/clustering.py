@@ -11,6 +11,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from analysis.agreement import MEASURES, require_measure
+from analysis.comparable import require_columns
 from analysis.palette import ordered
 from petl_study.errors import InputError
 
@@ -64,7 +65,8 @@ def cluster_methods(table: pd.DataFrame, measure: str = "disagreement") -> Clust
         Fewer than two methods, or a pair of methods for which the measure is missing or not defined on some task.
     """
     require_measure(measure)
-    methods = ordered(table["method_a"])
+    require_columns(table, ["method_a", "method_b", measure])
+    methods = ordered([*table["method_a"], *table["method_b"]])
     if len(methods) < 2:
         raise InputError(f"clustering needs at least two methods; got {', '.join(methods) or 'none'}")
     by_task = table.groupby("task") if "task" in table else [("", table)]

@@ -10,10 +10,11 @@ import pandas as pd
 from petl_study.errors import InputError
 
 ACROSS_TASKS = ("protocol", "protocol_fingerprint", "backbone", "weights")  # one value in whatever is put together
-WITHIN_TASK = ("data", "head", "test_examples")  # may differ between tasks, not inside one
+WITHIN_TASK = ("group", "data", "head", "test_examples")  # may differ between tasks, not inside one
 
 _SHOWN = 12  # characters of a fingerprint that an error shows: enough to find it
 _FINGERPRINT = 64  # characters that it has
+_LISTED = 12  # cells that an error lists
 
 
 def require_comparable(runs: pd.DataFrame) -> None:
@@ -24,8 +25,8 @@ def require_comparable(runs: pd.DataFrame) -> None:
     Raises
     ------
     InputError
-        Two protocols, backbones or weights; or, within a task, two data fingerprints, heads or test sizes: the message
-        lists the values and who has them. Or an accuracy that is no fraction, such as a percentage.
+        Two protocols, backbones or weights; or, within a task, two groups, data fingerprints, heads or test sizes: the
+        message lists the values and who has them. Or an accuracy that is no fraction, such as a percentage.
     """
     _require_fractions(runs)
     for column in ACROSS_TASKS:
@@ -54,16 +55,77 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
         )
 
 
+def cell_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns that say which method on which task a row is of: `task`, `group` where there is one, `method`."""
+    return ["task", *(["group"] if "group" in frame else []), "method"]
+
+
+def require_trials(trials: pd.DataFrame, *columns: str) -> None:
+    """Refuse trials that lack a column, are none, or were made under different conditions."""
+    require_columns(trials, ["task", "method", "val_accuracy", *columns])
+    require_some(trials, "trials")
+    require_comparable(trials)
+
+
+def require_some(frame: pd.DataFrame, what: str = "runs") -> None:
+    """Refuse an empty frame of `what`.
+
+    Raises
+    ------
+    InputError
+        There are no rows.
+    """
+    if frame.empty:
+        raise InputError(f"there are no {what}, so there is nothing to compare. Load a study that has finished some.")
+
+
+def require_known(runs: pd.DataFrame, *columns: str) -> None:
+    """Refuse runs in which one of `columns` is missing or NaN: left out, they would change what is averaged.
+
+    Raises
+    ------
+    InputError
+        Names the task, method and seed of those runs.
+    """
+    for column in columns:
+        lacking = runs[runs[column].isna()]
+        if len(lacking):
+            cells = [
+                f"{method!r} on {task} (seed {seed})"
+                for task, method, seed in lacking[["task", "method", "seed"]].itertuples(index=False)
+            ]
+            raise InputError(
+                f"{column} is missing or NaN in {len(lacking)} of {len(runs)} runs: {listed(cells)}."
+                f" Run those again, or leave them out: runs[runs.{column}.notna()]."
+            )
+
+
+def listed(items: Iterable[str]) -> str:
+    """`items` as an error lists them: the first dozen, and how many more."""
+    items = list(items)
+    more = f" and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
+    return "; ".join(items[:_LISTED]) + more
+
+
 def by_protocol(runs: pd.DataFrame, table: Callable[..., pd.DataFrame], **options: Any) -> pd.DataFrame:
     """`table` of the runs of each protocol on their own, one below the other, with the column `protocol` first.
 
     What is made under two protocols is not averaged or ranked together, but it may be looked at side by side.
+
+    Raises
+    ------
+    InputError
+        No runs, no column `protocol`, or a run without one; and whatever `table` refuses.
 
     Examples
     --------
     >>> both = pd.concat([load_runs("runs/mine"), load_published(protocol="default")])
     >>> figures.mean_ranks(by_protocol(both, mean_ranks, rng=np.random.default_rng(0)))
     """
+    require_columns(runs, ["protocol"])
+    require_some(runs)
+    if runs["protocol"].isna().any():
+        raise InputError(f"{runs['protocol'].isna().sum()} of {len(runs)} runs have no protocol; give them its name.")
     parts = []
     for name, some in runs.groupby("protocol", sort=True):
         part = table(some, **options)
@@ -83,9 +145,9 @@ def require_distinct(runs: pd.DataFrame) -> None:
     columns = ["task", "method", "seed"]
     twice = runs[runs.duplicated(columns, keep=False)]
     if len(twice):
-        task, method, seed = twice.iloc[0][columns]
-        same = twice[(twice["task"] == task) & (twice["method"] == method) & (twice["seed"] == seed)]
-        keys = f" (keys {', '.join(same['key'])})" if "key" in same else ""
+        (task, method, seed), same = next(iter(twice.groupby(columns, dropna=False)))
+        named = [] if "key" not in same else same["key"].dropna().tolist()
+        keys = f" (keys {', '.join(named)})" if named else ""
         raise InputError(
             f"{len(same)} runs of method {method!r} on task {task!r} have seed {seed}{keys}."
             " Keep one of them, such as runs[runs.study == 'NAME'] or runs[runs.key != 'KEY']."
@@ -108,14 +170,16 @@ def require_complete(table: pd.DataFrame) -> None:
         if table[method].isna().any()
     ]
     raise InputError(
-        f"not every method has an accuracy on each of the {len(table)} tasks: {'; '.join(missing)}."
-        " Finish those runs, or leave the method out: runs[runs.method != 'NAME']."
+        f"not every method has an accuracy on each of the {len(table)} tasks: {listed(missing)}."
+        " Finish those runs (`missing_cells` lists them), or leave the method out: runs[runs.method != 'NAME']."
     )
 
 
 def _require_fractions(frame: pd.DataFrame) -> None:
     for column in (name for name in frame if str(name).endswith("accuracy")):
         values = pd.to_numeric(frame[column], errors="coerce")
+        if (odd := frame[values.isna() & frame[column].notna()][column]).size:
+            raise InputError(f"{column} must be numbers; {len(odd)} of {len(frame)} are not, such as {odd.iloc[0]!r}.")
         if (outside := values[(values < 0) | (values > 1)]).size:
             raise InputError(
                 f"{column} must be fractions from 0 to 1; {len(outside)} of {len(frame)} are not, such as"

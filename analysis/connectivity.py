@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis.agreement import by_method
 from analysis.comparable import require_columns, require_comparable
+from analysis.intervals import require_level
 from petl_study.errors import InputError
 
+_ENDS = {"loss_barrier": "loss", "error_barrier": "error"}  # what is before `_low` and `_high`
 PAIR = ["run_a", "run_b", "method_a", "method_b", "seed_a", "seed_b"]
 
 
@@ -32,6 +36,9 @@ def barriers(paths: pd.DataFrame) -> pd.DataFrame:
         A row for each pair: (`task`, `set`,) who they are; `loss_barrier` (nats), `error_barrier` (fraction), `loss_at`
         and `error_at` (t); `better_end` (the higher accuracy of the two); `midpoint_accuracy` (of the average of the
         weights, t = 0.5) and `midpoint_ensemble_accuracy` (of the average of the logits), missing where t = 0.5 is.
+
+        One pair has no interval: over examples it would take each example's loss, of which a path has the means.
+        `barriers_by_method` has one over seeds.
 
     Raises
     ------
@@ -60,13 +67,48 @@ def barriers(paths: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def barriers_by_method(table: pd.DataFrame) -> pd.DataFrame:
-    """The mean barrier between every two methods over the pairs of their runs.
+def barriers_by_method(table: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """The mean barrier between every two methods over the pairs of their runs, with an interval over seeds.
+
+    Pairs that share a run are not independent, so seeds are left out one at a time, and with each all its pairs: the
+    jackknife, whose variance is too large rather than too small (Efron and Stein, 1981), and Student's t.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `barriers`; of several tasks if it has a column `task`.
 
     Returns
     -------
     DataFrame
-        (`task`,) `method_a`, `method_b` (both orders), `loss_barrier`, `error_barrier`, `pairs` (how many). A method
-        with itself is the mean over its seeds, the baseline, and is missing where it has one.
+        (`task`,) `method_a`, `method_b` (both orders), `loss_barrier`, `error_barrier`, `pairs` (how many); `seeds`
+        (how many), `loss_low`, `loss_high`, `error_low`, `error_high`, `level`, `interval`: ``jackknife over seeds``,
+        or ``none`` where without some seed no pair is left: two seeds of one method, one of two methods. A method with
+        itself is the mean over its seeds, the baseline, and is missing where it has one.
     """
-    return by_method(table, ["loss_barrier", "error_barrier"])
+    require_level(level)
+    means = by_method(table, list(_ENDS))
+    within = ["task"] if "task" in table else []
+    names = np.sort(table[["method_a", "method_b"]].to_numpy(dtype=str), axis=1)
+    of_pairs = table.assign(one=names[:, 0], other=names[:, 1]).groupby([*within, "one", "other"]).indices
+    found = {key: _over_seeds(table.iloc[rows], level) for key, rows in of_pairs.items()}
+    cells = means[[*within, "method_a", "method_b"]].itertuples(index=False, name=None)
+    rows = [found[(*cell[:-2], *sorted(cell[-2:]))] for cell in cells]
+    return pd.concat([means, pd.DataFrame(rows)], axis=1)
+
+
+def _over_seeds(of_pairs: pd.DataFrame, level: float) -> dict[str, Any]:
+    """Jackknife intervals of the mean barriers between two methods, a row a pair of their runs."""
+    first, second = (of_pairs[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("seed_a", "seed_b"))
+    seeds = np.unique([*first[~np.isnan(first)], *second[~np.isnan(second)]])
+    kept = (first != seeds[:, None]) & (second != seeds[:, None])  # (S, pairs): which are left without each seed
+    S, known = len(seeds), len(seeds) >= 2 and bool(kept.any(axis=1).all())
+    row: dict[str, Any] = {"seeds": S}
+    for name, prefix in _ENDS.items():
+        row |= {f"{prefix}_low": np.nan, f"{prefix}_high": np.nan}
+        if known:
+            heights = of_pairs[name].to_numpy(dtype=np.float64)
+            left = kept @ heights / kept.sum(axis=1)  # (S,)
+            half = stats.t.ppf((1 + level) / 2, S - 1) * np.sqrt((S - 1) * left.var())
+            row |= {f"{prefix}_low": heights.mean() - half, f"{prefix}_high": heights.mean() + half}
+    return {**row, "level": level, "interval": "jackknife over seeds" if known else "none"}

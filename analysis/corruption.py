@@ -16,11 +16,12 @@ import pandas as pd
 
 from analysis.comparable import require_columns
 from analysis.intervals import require_level
-from analysis.over_seeds import kind_of_interval, over_seeds
+from analysis.one_seed import mean_of_all, over_seeds_or_examples, with_ends
 from analysis.shift import one_of_each
 from petl_study.errors import InputError, unknown
 
 _UNBOUNDED = (float("-inf"), float("inf"))
+_RUN, _SET = ["method", "seed"], ["kind", "severity"]
 
 
 def corruption_errors(accuracies: pd.DataFrame, *, normaliser: str, level: float = 0.95) -> pd.DataFrame:
@@ -39,8 +40,9 @@ def corruption_errors(accuracies: pd.DataFrame, *, normaliser: str, level: float
     DataFrame
         A row for each `task`, `method` and `kind`: `severities` (how many), `seeds`, `error` (mean over severities, a
         fraction), `ce`, `low`, `high`, `relative_ce`, `relative_low`, `relative_high`, `normaliser`, `level`,
-        `interval`: over the method's seeds, the normaliser taken as it is. `relative_ce` is missing where the
-        normaliser loses nothing under that corruption.
+        `interval`: ``t over seeds``, for one seed ``conservative over examples`` (see `analysis.one_seed`) or ``none``,
+        the normaliser taken as it is. `relative_ce` is missing where the normaliser loses nothing under that
+        corruption.
 
     Raises
     ------
@@ -49,10 +51,12 @@ def corruption_errors(accuracies: pd.DataFrame, *, normaliser: str, level: float
     """
     require_level(level)
     table = []
-    for (task, method, kind), some in _ratios(accuracies, normaliser).groupby(["task", "method", "kind"], sort=True):
+    for (task, method, kind), some in _ratios(accuracies, normaliser, level).groupby(
+        ["task", "method", "kind"], sort=True
+    ):
         row: dict[str, Any] = {"task": task, "method": method, "kind": kind, "severities": some["severities"].iloc[0]}
-        row |= {"seeds": len(some), "error": some["error"].mean(), **_both(some, "ce", "relative_ce", level)}
-        table.append(row | {"normaliser": normaliser, "level": level, "interval": kind_of_interval(len(some))})
+        row |= {"seeds": len(some), "error": some["error"].mean()}
+        table.append(row | _both(some, "ce", "relative_ce", normaliser, level))
     return pd.DataFrame(table)
 
 
@@ -67,33 +71,36 @@ def mean_corruption_error(accuracies: pd.DataFrame, *, normaliser: str, level: f
         `normaliser`, `level`, `interval`.
     """
     require_level(level)
-    ratios = _ratios(accuracies, normaliser).groupby(["task", "method", "seed"])
-    by_seed = ratios.agg(
-        mce=("ce", "mean"), relative_mce=("relative_ce", lambda r: r.mean(skipna=False)), kinds=("kind", "size")
-    )
+    ratios = _ratios(accuracies, normaliser, level)
+    names = [f"{ratio}{end}" for ratio in ("ce", "relative_ce") for end in ("", "_low", "_high")]
+    means = {name.replace("ce", "mce"): (name, mean_of_all) for name in names}
+    by_seed = ratios.groupby(["task", "method", "seed"]).agg(**means, kinds=("kind", "size"))
     table = []
     for (task, method), some in by_seed.groupby(level=["task", "method"], sort=True):
         row: dict[str, Any] = {"task": task, "method": method, "kinds": some["kinds"].iloc[0], "seeds": len(some)}
-        row |= _both(some, "mce", "relative_mce", level)
-        table.append(row | {"normaliser": normaliser, "level": level, "interval": kind_of_interval(len(some))})
+        table.append(row | _both(some, "mce", "relative_mce", normaliser, level))
     return pd.DataFrame(table).sort_values(["task", "mce", "method"], ignore_index=True)
 
 
-def _ratios(accuracies: pd.DataFrame, normaliser: str) -> pd.DataFrame:
-    """CE and relative CE by `task`, `kind`, `method` and `seed`."""
+def _ratios(accuracies: pd.DataFrame, normaliser: str, level: float) -> pd.DataFrame:
+    """CE and relative CE by `task`, `kind`, `method` and `seed`, with the ends of one seed."""
     require_columns(accuracies, ["kind", "severity"])
     rows = one_of_each(accuracies, ["method", "seed", "set"]).dropna(subset="severity")
     if normaliser not in set(rows["method"]):
         raise unknown("normaliser", normaliser, set(rows["method"]))
     pieces = []
-    for task, of_task in rows.groupby("task", sort=True):
-        error = 1 - of_task.pivot_table(index=["method", "seed"], columns=["kind", "severity"], values="accuracy")
+    for task, of_task in with_ends(rows, level).groupby("task", sort=True):
+        error = 1 - of_task.pivot_table(index=_RUN, columns=_SET, values="accuracy")
         if set(error.columns.get_level_values("kind")) == {"test"}:
             continue
         _require_whole(str(task), error, normaliser)
         columns: list[Any] = error.columns.to_list()
         clean = error["test", 0]
         their_clean = float(clean.loc[normaliser].mean())
+        ends = {
+            end: 1 - of_task.pivot_table(index=_RUN, columns=_SET, values=f"accuracy_{other}", dropna=False)
+            for end, other in (("low", "high"), ("high", "low"))
+        }
         for kind in sorted(set(error.columns.get_level_values("kind")) - {"test"}):
             of_kind = error[[column for column in columns if column[0] == kind]]  # (runs, severities)
             severities = of_kind.shape[1]
@@ -105,11 +112,13 @@ def _ratios(accuracies: pd.DataFrame, normaliser: str) -> pd.DataFrame:
                 )
             they_lose = theirs - severities * their_clean
             loses = of_kind.sum(axis=1) - severities * clean
-            measured = {
-                "ce": of_kind.sum(axis=1) / theirs,
-                "relative_ce": loses / (they_lose if they_lose > 1e-12 else float("nan")),
-                "error": of_kind.mean(axis=1),
-            }
+            they_lose = they_lose if they_lose > 1e-12 else float("nan")
+            measured = {"ce": of_kind.sum(axis=1) / theirs, "relative_ce": loses / they_lose}
+            for end, other in (("low", "high"), ("high", "low")):
+                sums = ends[end][of_kind.columns].sum(axis=1, skipna=False)
+                measured[f"ce_{end}"] = sums / theirs
+                measured[f"relative_ce_{end}"] = (sums - severities * ends[other]["test", 0]) / they_lose
+            measured["error"] = of_kind.mean(axis=1)
             where = {"task": task, "kind": kind, "severities": severities}
             pieces.append(pd.DataFrame(measured).reset_index().assign(**where))
     if not pieces:
@@ -133,6 +142,7 @@ def _require_whole(task: str, error: pd.DataFrame, normaliser: str) -> None:
         )
 
 
-def _both(some: pd.DataFrame, name: str, relative: str, level: float) -> dict[str, float]:
-    plain = over_seeds(some[name], name, level=level, bounds=(0.0, float("inf")))
-    return plain | over_seeds(some[relative], relative, "relative_", level=level, bounds=_UNBOUNDED)
+def _both(some: pd.DataFrame, name: str, relative: str, normaliser: str, level: float) -> dict[str, Any]:
+    plain = over_seeds_or_examples(some, {name: ""}, level=level, bounds=(0.0, float("inf")))
+    kind = {"normaliser": normaliser, "level": plain.pop("level"), "interval": plain.pop("interval")}
+    return plain | over_seeds_or_examples(some, {relative: "relative_"}, level=level, bounds=_UNBOUNDED) | kind

@@ -8,44 +8,91 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.agreement import disagreement
+from analysis.agreement import disagreement, sums
 from analysis.combine import COMBINE
 from analysis.comparable import require_comparable
-from analysis.examples import mean_interval
+from analysis.examples import interval, mean_interval, resamples
 from analysis.intervals import require_level
+from analysis.numeric import require_whole
 from analysis.predictions import Members, Predictions
-from analysis.subset_search import accuracies_of, correct_of
+from analysis.subset_search import correct_of
 from petl_study.errors import InputError, unknown
 
 Subset = tuple[int, ...]
 
 
-def diversity_gain(preds: Predictions, *, combine: str = "mean_logit", members: Members = None) -> pd.DataFrame:
+def diversity_gain(
+    preds: Predictions,
+    *,
+    combine: str = "mean_logit",
+    members: Members = None,
+    rng: np.random.Generator | None = None,
+    level: float = 0.95,
+    draws: int = 1000,
+) -> pd.DataFrame:
     """Every ensemble of two runs: how much they disagree, and what combining them gains.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator, optional
+        The only source of chance: `draws` resamples of the N examples, of which the intervals cover `level` (0 to 1).
 
     Returns
     -------
     DataFrame
         The columns of `analysis.disagreement`, and `same_method`; `better`, `mean` (accuracies of the two), `ensemble`,
         `gain_over_better`, `gain_over_mean` (fractions), `oracle` (the share of examples that at least one gets right).
+        With `rng` also `disagreement_low`, `disagreement_high` and likewise of both gains, `level` and `interval`:
+        ``paired bootstrap over examples``. Which of the two is the better is not drawn anew.
     """
+    require_level(level)
     if combine not in COMBINE:
         raise unknown("combine", combine, COMBINE)
     chosen = preds if members is None else preds.select(members)
     table = disagreement(chosen)
     a, b = table["run_a"].to_numpy(), table["run_b"].to_numpy()
-    together = accuracies_of(chosen, list(zip(a.tolist(), b.tolist(), strict=True)), combine)
+    together = correct_of(chosen, list(zip(a.tolist(), b.tolist(), strict=True)), combine)  # (P, N)
     accuracy = chosen.accuracy
     better, mean = np.maximum(accuracy[a], accuracy[b]), (accuracy[a] + accuracy[b]) / 2
-    return table.assign(
+    table = table.assign(
         same_method=(table["method_a"] == table["method_b"]).to_numpy(),
         better=better,
         mean=mean,
-        ensemble=together,
-        gain_over_better=together - better,
-        gain_over_mean=together - mean,
+        ensemble=together.mean(axis=1),
+        gain_over_better=together.mean(axis=1) - better,
+        gain_over_mean=together.mean(axis=1) - mean,
         oracle=1 - table["double_fault"],
     )
+    if rng is None:
+        return table
+    leads = np.where(accuracy[a] >= accuracy[b], a, b)
+    drawn = _resampled(chosen, (a, b, leads), together, rng, draws)
+    ends = {name: interval(values, level) for name, values in drawn.items()}
+    columns = {f"{name}_{end}": ends[name][place] for name in ends for place, end in enumerate(("low", "high"))}
+    return table.assign(**columns, level=level, interval="paired bootstrap over examples")
+
+
+def _resampled(
+    preds: Predictions,
+    runs: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]],
+    together: NDArray[np.bool_],
+    rng: np.random.Generator,
+    draws: int,
+) -> dict[str, NDArray[np.float64]]:
+    """What two runs disagree on and what their ensemble gains, in every resample: (draws, P) each.
+
+    `runs`: one of each pair, the other, and the better of the two; `together`: what their ensemble gets right, (P, N).
+    """
+    a, b, better = runs
+    N = len(preds.labels)
+    differ = preds.predicted[a] != preds.predicted[b]  # (P, N)
+    batches = []
+    for counts in resamples(N, draws, rng):
+        of_run, of_both, apart = (sums(counts, what) / N for what in (preds.correct, together, differ))
+        over_mean = of_both - (of_run[:, a] + of_run[:, b]) / 2
+        batches.append((apart, of_both - of_run[:, better], over_mean))
+    names = ("disagreement", "gain_over_better", "gain_over_mean")
+    return {name: np.concatenate(some) for name, some in zip(names, zip(*batches, strict=True), strict=True)}
 
 
 def ensemble_sizes(
@@ -85,8 +132,7 @@ def ensemble_sizes(
     require_level(level)
     if combine not in COMBINE:
         raise unknown("combine", combine, COMBINE)
-    if most < 1:
-        raise InputError(f"most must be a whole number of at least 1, such as 200; got {most!r}")
+    require_whole("most", most, such_as=200)
     require_comparable(preds.runs)
     runs = [group.index.tolist() for _, group in preds.runs.groupby("method")]  # rows of each method
     largest = min(len(runs), max(map(len, runs)))

@@ -66,7 +66,7 @@ def fit_ensemble(
     steps, metric : int, str
         Of ``greedy``.
     tolerance : float
-        Of ``weighted``, in nats of mean log-likelihood.
+        Of ``weighted``, in nats of mean log-likelihood; at least 1e-9.
     """
     if combine not in FITTED:
         raise unknown("fitted rule", combine, FITTED)
@@ -110,8 +110,8 @@ def convex_weights(log_likelihood: NDArray[np.float64], tolerance: float = 1e-5)
     -------
     (M,) weights
     """
-    if not tolerance > 0:
-        raise InputError(f"tolerance must be above 0, such as 1e-6; got {tolerance!r}")
+    if not tolerance >= 1e-9:  # near the precision of the mean, the climb would never end
+        raise InputError(f"tolerance must be at least 1e-9, such as 1e-6; got {tolerance!r}")
     likelihood = np.exp(log_likelihood - log_likelihood.max(axis=0))  # (M, N); a factor an example changes no weight
     weights = np.full(len(likelihood), 1 / len(likelihood))
     while True:

@@ -11,16 +11,13 @@ c = 1 - sum_t sum_g (g^3 - g) / (T (M^3 - M)) corrects for ties of g methods on 
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.cells import Cells, cells_of
+from analysis.cells import Cells, cells_of, require_several, seed_columns
 from analysis.intervals import require_level
 from analysis.ranks import ranks_of
-from petl_study.errors import InputError
 
 
 def friedman_test(runs: pd.DataFrame) -> pd.DataFrame:
@@ -34,12 +31,14 @@ def friedman_test(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a scope (the groups, and ``all tasks``): `scope`, `methods`, `tasks`, `chi2` and its `p` (M - 1 degrees of
-        freedom), Iman and Davenport's `f` and its `f_p` (M - 1 and (M - 1) (T - 1)), and `kendall_w`: 0 if the tasks
-        rank the methods at random, 1 if all rank them alike. NaN for one task, and where all methods tie on every task.
-        Chi-square and F are approximations that are poor below about ten tasks.
+        A row a scope (the groups, and ``all tasks``): `scope`, `methods`, `tasks`, `fewest_seeds` and `most_seeds` (of
+        a cell), `chi2` and its `p` (M - 1 degrees of freedom), Iman and Davenport's `f` and its `f_p` (M - 1 and
+        (M - 1) (T - 1)), `kendall_w`, which is 1 if all tasks rank the methods alike, and `by_chance`: its mean if they
+        rank them at random, 1 / T. NaN for one task, and where all methods tie on every task. Chi-square and F are
+        approximations that are poor below about ten tasks.
     """
-    return pd.DataFrame([{"scope": scope, **_friedman(cells)} for scope, cells in _compared(runs).scopes().items()])
+    scopes = _compared(runs).scopes()
+    return pd.DataFrame([{"scope": scope, **_friedman(cells)} for scope, cells in scopes.items()])
 
 
 def critical_difference(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -55,18 +54,22 @@ def critical_difference(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFr
     Returns
     -------
     DataFrame
-        A row a method, best first: `method`, `mean_rank`, `tasks`, `critical_difference`, `level`, and `friedman_p`: of
-        Iman and Davenport's F. Where that is above 1 - `level`, no difference should be read at all.
+        A row a method, best first: `method`, `mean_rank`, `tasks`, `fewest_seeds` and `most_seeds` (of the method on a
+        task), `critical_difference`, `level`, and of Friedman's test `friedman_p` (Iman and Davenport's) and
+        `kendall_w`. Where `friedman_p` is above 1 - `level`, no difference should be read at all.
     """
     require_level(level)
     cells = _compared(runs)
+    tested = _friedman(cells)
     columns = {
         "method": cells.methods,
         "mean_rank": ranks_of(cells.means).mean(axis=0),
         "tasks": len(cells.tasks),
+        **seed_columns(cells.seeds),
         "critical_difference": _critical_difference(cells, level),
         "level": level,
-        "friedman_p": _friedman(cells)["f_p"],
+        "friedman_p": tested["f_p"],
+        "kendall_w": tested["kendall_w"],
     }
     return pd.DataFrame(columns).sort_values(["mean_rank", "method"], ignore_index=True)
 
@@ -78,22 +81,33 @@ def nemenyi(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     -------
     DataFrame
         `method_a` (the better), `method_b`, `difference` (in mean rank), `critical_difference`, `p` (adjusted for all
-        pairs), `distinguishable` (p < 1 - `level`), `tasks`, `level`.
+        pairs), `distinguishable` (p < 1 - `level`), `tasks`, `fewest_seeds` and `most_seeds` (of either on a task),
+        `level`.
     """
     table = critical_difference(runs, level=level)
-    pairs = itertools.combinations(table[["method", "mean_rank"]].itertuples(index=False, name=None), 2)
-    rows = [{"method_a": a, "method_b": b, "difference": rank_b - rank_a} for (a, rank_a), (b, rank_b) in pairs]
     M, T = len(table), table["tasks"].iloc[0]
-    difference = np.array([row["difference"] for row in rows])
+    a, b = np.triu_indices(M, k=1)
+    method, rank = table["method"].to_numpy(), table["mean_rank"].to_numpy()
+    difference = rank[b] - rank[a]
     p = np.clip(stats.studentized_range.sf(np.sqrt(2) * difference / _error(M, T), M, np.inf), 0.0, 1.0)
-    known = {name: table[name].iloc[0] for name in ("critical_difference", "tasks", "level")}
-    return pd.DataFrame(rows).assign(p=p, distinguishable=p < 1 - level, **known)
+    columns = {
+        "method_a": method[a],
+        "method_b": method[b],
+        "difference": difference,
+        "critical_difference": table["critical_difference"].iloc[0],
+        "p": p,
+        "distinguishable": p < 1 - level,
+        "tasks": T,
+        "fewest_seeds": np.minimum(*(table["fewest_seeds"].to_numpy()[of] for of in (a, b))),
+        "most_seeds": np.maximum(*(table["most_seeds"].to_numpy()[of] for of in (a, b))),
+        "level": level,
+    }
+    return pd.DataFrame(columns)
 
 
 def _compared(runs: pd.DataFrame) -> Cells:
     cells = cells_of(runs)
-    if len(cells.methods) < 2:
-        raise InputError(f"ranks compare at least two methods; got {', '.join(cells.methods)}. Load more methods.")
+    require_several(cells)
     return cells
 
 
@@ -112,7 +126,8 @@ def _friedman(cells: Cells) -> dict[str, float]:
     ranks = ranks_of(cells.means)
     tied = sum(float((counts**3 - counts).sum()) for counts in (np.unique(row, return_counts=True)[1] for row in ranks))
     correction = 1 - tied / (T * (M**3 - M))
-    found = {"methods": M, "tasks": T, **dict.fromkeys(("chi2", "p", "f", "f_p", "kendall_w"), np.nan)}
+    found = {"methods": M, **cells.counts(), **dict.fromkeys(("chi2", "p", "f", "f_p", "kendall_w"), np.nan)}
+    found["by_chance"] = 1 / T if T > 1 else np.nan
     if T == 1 or correction <= 1e-12:
         return found
     chi2 = 12 * T / (M * (M + 1)) * ((ranks.mean(axis=0) - (M + 1) / 2) ** 2).sum() / correction

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.comparable import require_comparable
-from analysis.numeric import Floats, softmax
+from analysis.numeric import Floats, require_whole, softmax
 from analysis.predictions import Members, Predictions
 from petl_study.errors import InputError, unknown
 
@@ -43,8 +43,7 @@ def greedy_selection(
     """
     if metric not in METRICS:
         raise unknown("metric", metric, METRICS)
-    if steps < 1:
-        raise InputError(f"steps must be a whole number of at least 1, such as 20; got {steps!r}")
+    require_whole("steps", steps, such_as=20)
     rows = val.positions(members)
     if len(set(rows.tolist())) < len(rows):
         raise InputError("a run is listed twice among the members; how often each counts is for the selection to find")

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.cells import cells_of
+from analysis.cells import cells_of, require_several, seed_columns
 from analysis.intervals import require_level
-from analysis.resampling import bootstrap, drawn_over, percentile_interval
+from analysis.resampling import bootstrap, drawn_over, interval_columns
 
 
 def probability_of_improvement(
@@ -34,26 +34,25 @@ def probability_of_improvement(
     Returns
     -------
     DataFrame
-        `method_a`, `method_b`, `probability` (that a does better than b), `low`, `high`, `level`, `interval`, `tasks`.
-        Both orders of two methods are there; they sum to 1.
+        `method_a`, `method_b`, `probability` (that a does better than b), `low`, `high`, `level`, `interval`, `tasks`,
+        `fewest_seeds` and `most_seeds` (of either on a task). Both orders of two methods are there; they sum to 1.
+        Every task counts the same, however many pairs of seeds it has.
     """
     require_level(level)
     cells = cells_of(runs)
+    require_several(cells)
     over = drawn_over(cells, over)
     M = len(cells.methods)
     a, b = np.nonzero(~np.eye(M, dtype=bool))
     drawn = bootstrap(cells, _shares_won, rng=rng, draws=draws, over=over)
-    low, high, interval = percentile_interval(drawn, level, cells, over)
     pairs = a * M + b
     columns = {
         "method_a": np.array(cells.methods, dtype=object)[a],
         "method_b": np.array(cells.methods, dtype=object)[b],
         "probability": _shares_won(cells.accuracy).mean(axis=0)[pairs],
-        "low": low[pairs],
-        "high": high[pairs],
-        "level": level,
-        "interval": interval,
+        **interval_columns(drawn[:, pairs], level, cells, over),
         "tasks": len(cells.tasks),
+        **seed_columns(np.concatenate([cells.seeds[:, a], cells.seeds[:, b]])),
     }
     return pd.DataFrame(columns)
 

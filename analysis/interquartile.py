@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.cells import cells_of, require_even
+from analysis.cells import cells_of, require_even, seed_columns
 from analysis.intervals import require_level
-from analysis.resampling import drawn_over, percentile_interval, samples
+from analysis.resampling import drawn_over, interval_columns, samples
 
 
 def interquartile_means(
@@ -28,32 +28,29 @@ def interquartile_means(
     Parameters
     ----------
     runs, rng, draws, over
-        As for `mean_ranks`; but seeds are not averaged, and every method must have equally many on every task.
+        As for `mean_ranks`; but seeds are not averaged, and every method must have equally many on every task: a task
+        with more would have more accuracies among those of the middle.
 
     Returns
     -------
     DataFrame
         A row a method, best first: `method`, `interquartile_mean`, `low`, `high`, `level`, `interval`, `mean`,
-        `median` (of the same accuracies), `tasks`, `seeds`.
+        `median` (of the same accuracies), `tasks`, `fewest_seeds` and `most_seeds` (here the same).
     """
     require_level(level)
     cells = cells_of(runs)
     require_even(cells)
     over = drawn_over(cells, over)
     drawn = np.concatenate([_middle_mean(_flat(v)) for v in samples(cells, rng=rng, draws=draws, over=over)])
-    low, high, interval = percentile_interval(drawn, level, cells, over)
     flat = _flat(cells.accuracy)
     columns = {
         "method": cells.methods,
         "interquartile_mean": _middle_mean(flat),
-        "low": low,
-        "high": high,
-        "level": level,
-        "interval": interval,
+        **interval_columns(drawn, level, cells, over),
         "mean": flat.mean(axis=-1),
         "median": np.median(flat, axis=-1),
         "tasks": len(cells.tasks),
-        "seeds": cells.accuracy.shape[-1],
+        **seed_columns(cells.seeds),
     }
     order = ["interquartile_mean", "method"]
     return pd.DataFrame(columns).sort_values(order, ascending=[False, True], ignore_index=True)

@@ -27,7 +27,7 @@ def require_level(level: float) -> None:
 
 
 def require_draws(draws: int) -> None:
-    if draws < 1:
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
         raise InputError(f"draws must be a whole number of at least 1, such as 1000; got {draws!r}")
 
 
@@ -41,10 +41,19 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
 
 def wilson_interval(accuracy: float, examples: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a proportion: stays inside 0 to 1 and has a width even at 0 and 1."""
+    low, high = wilson_ends(np.float64(accuracy), np.float64(examples), level)
+    return float(low), float(high)
+
+
+def wilson_ends(
+    accuracy: ArrayLike, examples: ArrayLike, level: float = 0.95
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wilson's interval of many proportions at once; NaN where one, or its number of examples, is."""
+    p, n = np.asarray(accuracy, dtype=np.float64), np.asarray(examples, dtype=np.float64)
     z = stats.norm.ppf((1 + level) / 2)
-    centre = (accuracy + z**2 / (2 * examples)) / (1 + z**2 / examples)
-    half = z / (1 + z**2 / examples) * np.sqrt(accuracy * (1 - accuracy) / examples + z**2 / (4 * examples**2))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))  # at 0 and 1 rounding would step over
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return np.maximum(0.0, centre - half), np.minimum(1.0, centre + half)  # at 0 and 1 rounding would step over
 
 
 def welch_interval(one: ArrayLike, other: ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -72,6 +81,25 @@ def newcombe_interval(one: float, other: float, n_one: int, n_other: int, level:
     other_low, other_high = wilson_interval(other, n_other, level)
     below, above = np.hypot(one - low, other_high - other), np.hypot(high - one, other - other_low)
     return float(one - other - below), float(one - other + above)
+
+
+def wilson_mean_interval(
+    accuracies: NDArray[np.float64], examples: NDArray[np.float64], weights: NDArray[np.float64], level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of a weighted mean of proportions: their Wilson intervals combined, as Newcombe's are of a difference.
+
+        low = sum w p - sqrt(sum w^2 (p - l)^2)        l: the low end of p's own interval; high likewise
+
+    (MOVER: Zou and Donner, 2008.) It has a width even where all are 0 or 1, and is Wilson's own for a single one.
+
+    Parameters
+    ----------
+    accuracies, examples, weights : (T,)
+        The weights sum to 1. NaN ends where a number of examples is not known.
+    """
+    mean, ends = weights @ accuracies, wilson_ends(accuracies, examples, level)
+    below, above = (np.linalg.norm(weights * (accuracies - end)) for end in ends)
+    return float(np.maximum(0.0, mean - below)), float(np.minimum(1.0, mean + above))
 
 
 def nan_interval(drawn: NDArray[np.float64], level: float) -> tuple[float, float]:

@@ -48,8 +48,9 @@ def load_runs(path: Paths) -> pd.DataFrame:
         trained on train alone), `test_loss`, `val_loss` (nats), `test_examples`, `val_examples` and `train_examples`
         (that the run was trained on); `tuned_parameters` (without the classifier), `classifier_parameters`,
         `model_parameters`; `bytes` (of the tuned tensors and the classifier, stored or not); `fit_seconds`,
-        `predict_seconds`, `peak_memory_bytes`; and what it was made under: `protocol` (its name),
-        `protocol_fingerprint`, `data`, `backbone`, `weights`, `head`, `key`, `study`.
+        `predict_seconds`, `peak_memory_bytes`, and on what: `hardware` (the processor's architecture or the GPU's
+        name), `device`, `threads`; and what it was made under: `protocol` (its name), `protocol_fingerprint`, `data`,
+        `backbone`, `weights`, `head`, `key`, `study`.
     """
     return _frame([read_row(record, run_row) for record in _records(path, "run") if not record.failed], RUN)
 

@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.comparable import require_comparable
-from analysis.intervals import require_level, summarise
+from analysis.cells import seed_columns
+from analysis.comparable import require_columns, require_comparable, require_known, require_some
+from analysis.intervals import require_draws, require_level, summarise
+from analysis.resampling import redrawn
 from petl_study.errors import InputError, unknown
 
 BY = ("train_examples", "tuned_parameters", "size")
@@ -28,9 +30,9 @@ def accuracy_by_size(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame
     Parameters
     ----------
     runs : DataFrame
-        From `load_runs` with columns `train_examples` and, where a method was run at several sizes, `size`; or
-        ``load_published("manyshot")``. A `task` is one training set; those of one `dataset` differ in nothing but their
-        number of examples (by default every task is a data set of its own).
+        From `load_runs`, with a column `size` where a method was run at several; or ``load_published("manyshot")``. A
+        `task` is one training set; those of one `dataset` differ in nothing but their number of `train_examples` (by
+        default every task is a data set of its own).
 
     Returns
     -------
@@ -39,7 +41,7 @@ def accuracy_by_size(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame
         not known), `seeds`, `examples`, `accuracy`, `low`, `high`, `level`, `interval` (see
         `analysis.intervals.summarise`).
     """
-    require_comparable(runs)
+    require_level(level)
     runs = _described(runs)
     keys = ["dataset", *(["group"] if "group" in runs else []), "task", "train_examples", "method", "size"]
     tuned = runs.groupby(keys, dropna=False)["tuned_parameters"].mean().reset_index()
@@ -65,7 +67,8 @@ def overtaking(
         As for `accuracy_by_size`.
     by : str
         Along what: ``train_examples``, for every method and size; or ``tuned_parameters`` or ``size``, for every method
-        and training set. Runs whose `by` is not known are left out, and counted in `unknown`.
+        and training set. Runs whose `by` is not known, or 0, which has no place on a logarithmic scale, are left out
+        and counted in `unknown`.
     rng : numpy.random.Generator
         The only source of chance: `draws` resamples of the seeds of every point, of which the interval covers `level`.
 
@@ -73,25 +76,28 @@ def overtaking(
     -------
     DataFrame
         `dataset`, `task` (none along ``train_examples``), `method`, `size` (none along the other two), `baseline`,
-        `by`, `points` (how many were measured), `unknown`, `first` and `last` (the method's accuracy minus the
-        baseline's at either end), `outcome`: ``method ahead``, ``baseline ahead``, ``tied``, ``baseline overtakes``,
-        ``method overtakes``, ``several crossings`` or ``not measured``; `crossing` (the first; NaN where they do not
-        cross), `low`, `high`, `level`, `interval` and `crosses` (the share of draws that cross at all). Between few
-        points the crossing is a guess; with one seed it has no interval, and `interval` is ``none``.
+        `by`, `points` (how many were measured), `unknown`, `fewest_seeds` and `most_seeds` (of either at a point),
+        `first` and `last` (the method's accuracy minus the baseline's at either end), `outcome`: ``method ahead``,
+        ``baseline ahead``, ``tied``, ``baseline overtakes``, ``method overtakes``, ``several crossings`` or ``not
+        measured``; `crossing` (the first; NaN where they do not cross), `low`, `high`, `level`, `interval` and
+        `crosses` (the share of draws that cross at all). Between few points the crossing is a guess; with one seed it
+        has no interval, and `interval` is ``none``.
     """
     require_level(level)
-    require_comparable(runs)
+    require_draws(draws)
     if by not in BY:
         raise unknown("axis", by, BY)
+    runs = _described(runs)
     if baseline not in set(runs["method"]):
         raise unknown("baseline", baseline, set(runs["method"]), where="methods of these runs")
-    runs = _described(runs)
+    if (runs["method"] == baseline).all():
+        raise InputError(f"there is nothing to compare with the baseline {baseline!r}. Load more methods.")
     along_examples = by == "train_examples"
     of_series = ["dataset", "method", "size"] if along_examples else ["dataset", "task", "method"]
     table = []
     for values, series in runs[runs["method"] != baseline].groupby(of_series, dropna=False, sort=True):
         cell = dict(zip(of_series, values, strict=True))
-        known = series[series[by].notna()]
+        known = series[series[by] > 0]
         base = runs[(runs["method"] == baseline) & (runs["dataset"] == cell["dataset"])]
         points = [
             (float(str(x)), some["test_accuracy"].to_numpy(dtype=float), _at(base, some["task"].iloc[0]))
@@ -111,17 +117,20 @@ def _crossing(points: list[Point], rng: np.random.Generator, level: float, draws
     """What became of the series; empty where there is nothing to compare."""
     nothing = {"crossing": np.nan, "low": np.nan, "high": np.nan, "level": level, "interval": "none", "crosses": np.nan}
     if not points:
-        return {"first": np.nan, "last": np.nan, "outcome": "not measured", **nothing}
+        none = {"fewest_seeds": 0, "most_seeds": 0, "first": np.nan, "last": np.nan, "outcome": "not measured"}
+        return {**none, **nothing}
     x = np.log([point[0] for point in points])
     ahead = np.array([one.mean() - other.mean() for _, one, other in points]).round(12)
     where = crossings(x, ahead)
-    found = {"first": ahead[0], "last": ahead[-1], "outcome": _outcome(ahead, len(where)), **nothing}
+    seeds = np.array([len(one) for point in points for one in point[1:]])
+    found = {**seed_columns(seeds), "first": ahead[0], "last": ahead[-1]}
+    found |= {"outcome": _outcome(ahead, len(where)), **nothing}
     if len(where):
         found["crossing"] = float(np.exp(where[0]))
-    if min(min(len(one), len(other)) for _, one, other in points) < 2:
+    if seeds.min() < 2:
         return found
-    redrawn = _redrawn(rng, draws)
-    drawn = np.stack([redrawn(one) - redrawn(other) for _, one, other in points], axis=1)  # (draws, points)
+    again = _trained_again(rng, draws)
+    drawn = np.stack([again(one) - again(other) for _, one, other in points], axis=1)  # (draws, points)
     firsts = [places[0] for row in drawn if len(places := crossings(x, row))]
     found |= {"interval": "bootstrap over seeds", "crosses": len(firsts) / draws}
     if firsts:
@@ -129,8 +138,8 @@ def _crossing(points: list[Point], rng: np.random.Generator, level: float, draws
     return found
 
 
-def _redrawn(rng: np.random.Generator, draws: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    return lambda seeds: seeds[rng.integers(len(seeds), size=(draws, len(seeds)))].mean(axis=1)
+def _trained_again(rng: np.random.Generator, draws: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    return lambda seeds: seeds[redrawn(len(seeds), rng=rng, draws=draws)].mean(axis=1)
 
 
 def crossings(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -159,6 +168,10 @@ def _at(base: pd.DataFrame, task: str) -> NDArray[np.float64]:
 
 
 def _described(runs: pd.DataFrame) -> pd.DataFrame:
+    require_columns(runs, ["task", "method", "seed", "test_accuracy"])
+    require_some(runs)
+    require_known(runs, "test_accuracy")
+    require_comparable(runs)
     if "train_examples" not in runs:
         raise InputError(
             "the runs have no column 'train_examples', which says how many each task is trained on."
@@ -168,7 +181,7 @@ def _described(runs: pd.DataFrame) -> pd.DataFrame:
         **{name: np.nan for name in ("size", "tuned_parameters") if name not in runs},
         dataset=runs["dataset"] if "dataset" in runs else runs["task"],
     )
-    twice = runs.duplicated([name for name in ("task", "method", "size", "seed") if name in runs])
+    twice = runs.duplicated(["task", "method", "size", "seed"])
     if twice.any():
         task, method, size = runs[twice].iloc[0][["task", "method", "size"]]
         raise InputError(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.comparable import require_columns
+from analysis.comparable import require_columns, require_some
 from analysis.intervals import require_level, t_interval
 
 
@@ -35,16 +35,23 @@ def mean_gains(
     -------
     DataFrame
         `by`, `count` (how many of `over`), each of `columns` with its interval (missing for one), `level`, `interval`.
+        NaN where a gain is: a mean of the others would be of other tasks.
     """
     require_level(level)
     require_columns(gains, [*by, *over, *columns])
+    require_some(gains, "gains")
     table = []
-    for values, some in gains.groupby(list(by), sort=False):
-        each = some.groupby(list(over))[list(columns)].mean()
+    for values, some in gains.groupby(list(by), sort=False, dropna=False):
+        each = some.groupby(list(over))[list(columns)].agg(_mean)
         row = {**dict(zip(by, values, strict=True)), "count": len(each)}
         for name in columns:
             low, high = t_interval(each[name], level) if len(each) >= 2 else (float("nan"), float("nan"))
             prefix = name.removesuffix("gain")
-            row |= {name: each[name].mean(), f"{prefix}low": low, f"{prefix}high": high}
+            row |= {name: _mean(each[name]), f"{prefix}low": low, f"{prefix}high": high}
         table.append({**row, "level": level, "interval": f"t over {', '.join(over)}" if len(each) >= 2 else "none"})
     return pd.DataFrame(table)
+
+
+def _mean(values: pd.Series) -> float:
+    """NaN where one of them is."""
+    return float(values.mean(skipna=False))

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from petl_study.errors import InputError
+
 Floats = NDArray[np.floating[Any]]
+
+
+def require_whole(name: str, value: object, *, such_as: int) -> None:
+    """Refuse a count that is no whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, such as {such_as}; got {value!r}")
 
 
 def widen(values: Floats) -> Floats:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from analysis.comparable import require_comparable
 from analysis.examples import interval, resamples
+from analysis.holm import holm
 from analysis.intervals import require_level
 from analysis.pairs import pair_columns, pairs
 from analysis.predictions import Predictions
@@ -107,15 +108,6 @@ def mcnemar(only_a: ArrayLike, only_b: ArrayLike) -> tuple[NDArray[np.float64], 
     fewer, both = np.minimum(only_a, only_b), np.add(only_a, only_b)
     tail = 2 * stats.binom.cdf(fewer, both, 0.5)
     return np.minimum(tail, 1.0), np.minimum(tail - stats.binom.pmf(fewer, both, 0.5), 1.0)
-
-
-def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p values after Holm's step-down correction: the chance that *any* of them is this small by luck stays below."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = p.argsort(kind="stable")
-    corrected = np.empty_like(p)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    return corrected
 
 
 def _accuracies(preds: Predictions, rng: np.random.Generator, draws: int) -> NDArray[np.float64]:

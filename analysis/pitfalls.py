@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.comparable import require_columns, require_comparable
-from analysis.intervals import require_level, wilson_interval
+from analysis.comparable import cell_columns, require_columns, require_comparable, require_some, require_trials
+from analysis.intervals import Interval, require_draws, require_level, wilson_ends
+from analysis.resampling import mean_over_tasks
 from petl_study.errors import InputError
 
 
@@ -33,11 +34,12 @@ def top_ties(trials: pd.DataFrame, *, examples: int | None = None) -> pd.DataFra
         the best), `within_error` (at most one standard error below) and `hinge`: how far the best and the worst of the
         tied are likely to be apart on test, if their validation accuracies erred independently. They are measured on
         the same images and err together, so this is an upper estimate; the test accuracies of the points not taken are
-        not known. NaN where the number of examples is not.
+        not known. NaN where the number of examples is not. A search in which every trial failed has no row.
     """
-    require_columns(trials, ["task", "method", "val_accuracy"])
-    require_comparable(trials)
-    keys = ["task", *(["group"] if "group" in trials else []), "method"]
+    require_trials(trials)
+    if examples is not None and examples < 1:
+        raise InputError(f"examples must be a whole number of at least 1, such as 200; got {examples!r}")
+    keys = cell_columns(trials)
     table = []
     for cell, some in trials[trials["val_accuracy"].notna()].groupby(keys, sort=True, dropna=False):
         val = some["val_accuracy"].round(12)
@@ -85,14 +87,16 @@ def is_collapsed(
     Series of bool
         In the order of `trials`. A failed trial collapsed, too.
     """
-    require_columns(trials, ["task", "method", "val_accuracy"])
-    require_comparable(trials)
+    require_trials(trials)
     if not 0 < floor < 1:
         raise InputError(f"floor must be between 0 and 1, such as 0.2; got {floor!r}")
     if chance is None and "classes" not in trials:
         raise InputError("the trials have no column 'classes'; give chance: the accuracy of guessing, by task")
     if isinstance(chance, Mapping) and (lacking := sorted(set(trials["task"]) - set(chance))):
         raise InputError(f"chance has no accuracy for {', '.join(lacking)}; give one for every task")
+    given = chance.values() if isinstance(chance, Mapping) else [] if chance is None else [chance]
+    if odd := [value for value in given if not 0 <= value < 1]:
+        raise InputError(f"chance is an accuracy, from 0 to below 1, such as 0.1 for ten classes; got {odd[0]!r}")
     if chance is None:
         guessing = 1 / trials["classes"]
     elif isinstance(chance, Mapping):
@@ -119,7 +123,7 @@ def collapsed(
     trials, chance, floor
         As for `is_collapsed`.
     by : str
-        A column of `trials`, such as ``lr`` or ``task``.
+        A column of `trials`, such as ``lr`` or ``task``, other than `method`.
 
     Returns
     -------
@@ -129,15 +133,16 @@ def collapsed(
     """
     require_level(level)
     require_columns(trials, [by])
+    if by in ("method", "hyperparameters"):
+        raise InputError(f"by must be a column of plain values other than 'method', such as 'lr'; got {by!r}")
     flagged = trials.assign(
         collapsed=is_collapsed(trials, chance=chance, floor=floor), failed=trials["val_accuracy"].isna()
     )
-    table = flagged.groupby(["method", by], as_index=False).agg(
+    table = flagged.groupby(["method", by], as_index=False, dropna=False).agg(
         trials=("collapsed", "size"), collapsed=("collapsed", "sum"), failed=("failed", "sum")
     )
     table["share"] = table["collapsed"] / table["trials"]
-    ends = [wilson_interval(p, n, level) for p, n in zip(table["share"], table["trials"], strict=True)]
-    low, high = np.array(ends, dtype=float).reshape(-1, 2).T
+    low, high = wilson_ends(table["share"], table["trials"], level)
     return table.assign(low=low, high=high, level=level)
 
 
@@ -157,7 +162,8 @@ def optimism(
     results : DataFrame
         Published runs: `best` ``best_epoch_accuracy``, `last` ``test_accuracy``. Of own studies there is no test curve,
         as the test set is looked at once; their trials (``trials[trials.selected]``) tell it of validation: `best`
-        ``best_val_accuracy``, `last` ``val_accuracy``. Several results of one task and method are averaged.
+        ``best_val_accuracy``, `last` ``val_accuracy``. Several results of one task and method are averaged; those that
+        lack either are left out, and counted in `unknown`.
     rng : numpy.random.Generator
         The only source of chance: `draws` resamples of the tasks, of which the interval covers `level`.
 
@@ -165,33 +171,35 @@ def optimism(
     -------
     DataFrame
         A row a method, the most flattered first: `method`, `optimism` (mean over tasks; a fraction), `low`, `high`
-        (NaN for one task), `level`, `interval`, `largest` and `largest_on` (of which task), `tasks`, `of` (the columns
-        that were compared).
+        (NaN for one task), `level`, `interval`, `largest` and `largest_on` (of which task), `tasks`, `unknown` (of its
+        results), `of` (the columns that were compared). A method of which nothing is known is last, with NaN.
     """
     require_level(level)
-    require_comparable(results)
+    require_draws(draws)
     require_columns(results, ["task", "method", best, last])
-    known = results[results[best].notna() & results[last].notna()]
-    if known.empty:
+    require_some(results, "results")
+    require_comparable(results)
+    gained = (results[best].astype(float) - results[last].astype(float)).round(12)
+    if gained.isna().all():
         raise InputError(f"no result has both {best!r} and {last!r}, so there is no curve to compare")
-    gained = (known[best].astype(float) - known[last].astype(float)).round(12)
-    by_task = gained.groupby([known["method"], known["task"]]).mean()
+    unknown = gained.isna().groupby(results["method"]).sum()
     table = []
-    for method, values in by_task.groupby(level="method"):
+    for method, by_task in gained.groupby([results["method"], results["task"]]).mean().groupby(level="method"):
+        values = by_task.droplevel("method").dropna()
         n = len(values)
-        drawn = values.to_numpy()[rng.integers(n, size=(draws, n))].mean(axis=1)
-        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if n > 1 else (np.nan, np.nan)
+        found = mean_over_tasks(values, rng=rng, level=level, draws=draws) if n else Interval()
         table.append(
             {
                 "method": method,
                 "optimism": values.mean(),
-                "low": low,
-                "high": high,
+                "low": found.low,
+                "high": found.high,
                 "level": level,
-                "interval": "bootstrap over tasks" if n > 1 else "none",
+                "interval": found.of,
                 "largest": values.max(),
-                "largest_on": values.index.get_level_values("task")[int(values.argmax())],
+                "largest_on": values.idxmax() if n else None,
                 "tasks": n,
+                "unknown": int(unknown[method]),
                 "of": f"{best} - {last}",
             }
         )

@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.cells import cells_of, seed_means
+from analysis.cells import cells_of, seed_columns, seed_means
 from analysis.intervals import require_level, wilson_interval
-from analysis.resampling import bootstrap, drawn_over, percentile_interval
+from analysis.resampling import bootstrap, drawn_over, interval_columns
 
 
 def beats(accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -49,7 +49,8 @@ def mean_ranks(
     Parameters
     ----------
     runs : DataFrame
-        As for `accuracy_table`, with every method on every task. Seeds are averaged before ranking.
+        As for `accuracy_table`, with every method on every task. Seeds are averaged before ranking, however many a cell
+        has: fewer make its mean, and so its rank, less certain, and `fewest_seeds` says so.
     rng : numpy.random.Generator
         The only source of chance: `draws` resamples, of which the interval covers `level` (0 to 1).
     over : str, optional
@@ -60,24 +61,19 @@ def mean_ranks(
     -------
     DataFrame
         A row a method, best first: `method`, `mean_rank` (1 is best of M, ties share), `low`, `high`, `level`,
-        `interval` (what was redrawn), `tasks`, `fewest_seeds` and `most_seeds` (of a task). One task says nothing of
-        others: its interval over tasks is NaN.
+        `interval` (what was redrawn), `tasks`, `fewest_seeds` and `most_seeds` (of the method on a task). One task says
+        nothing of others: its interval over tasks is NaN. A single method has rank 1.
     """
     require_level(level)
     cells = cells_of(runs)
     over = drawn_over(cells, over)
     drawn = bootstrap(cells, lambda values: ranks_of(seed_means(values)), rng=rng, draws=draws, over=over)
-    low, high, interval = percentile_interval(drawn, level, cells, over)
     columns = {
         "method": cells.methods,
         "mean_rank": ranks_of(cells.means).mean(axis=0),
-        "low": low,
-        "high": high,
-        "level": level,
-        "interval": interval,
+        **interval_columns(drawn, level, cells, over),
         "tasks": len(cells.tasks),
-        "fewest_seeds": cells.seeds.min(axis=0),
-        "most_seeds": cells.seeds.max(axis=0),
+        **seed_columns(cells.seeds),
     }
     return pd.DataFrame(columns).sort_values(["mean_rank", "method"], ignore_index=True)
 
@@ -97,13 +93,13 @@ def ranking_frequency(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFram
     DataFrame
         `scope` (a group, or ``all tasks``), `method` in order of `mean_rank` within the scope, `mean_rank`, `rank` (1
         to M), `frequency`, `low`, `high` (Wilson's interval over the `tasks` of the scope: wide, as they are few),
-        `level`, `tasks`.
+        `level`, and of the whole scope `tasks`, `fewest_seeds`, `most_seeds` (of a cell).
     """
     require_level(level)
     table = []
     for scope, cells in cells_of(runs).scopes().items():
         frequency = _shares(cells.means).mean(axis=0)  # (M, M)
-        mean_rank = ranks_of(cells.means).mean(axis=0)
+        mean_rank, counts = ranks_of(cells.means).mean(axis=0), cells.counts()
         for m in sorted(range(len(cells.methods)), key=lambda m: (mean_rank[m], cells.methods[m])):
             for place, share in enumerate(frequency[m]):
                 low, high = wilson_interval(float(share), len(cells.tasks), level)
@@ -117,7 +113,7 @@ def ranking_frequency(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFram
                         "low": low,
                         "high": high,
                         "level": level,
-                        "tasks": len(cells.tasks),
+                        **counts,
                     }
                 )
     return pd.DataFrame(table)

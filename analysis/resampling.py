@@ -8,12 +8,14 @@ paired.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.cells import Cells
-from analysis.intervals import require_draws
+from analysis.comparable import listed
+from analysis.intervals import Interval, nan_interval, require_draws
 from petl_study.errors import InputError, unknown
 
 OVER = ("tasks", "seeds", "tasks and seeds")
@@ -36,12 +38,17 @@ def drawn_over(cells: Cells, over: str | None) -> str:
         raise unknown("source of chance", over, OVER)
     if "seeds" in over and cells.seeds.min() < 2:
         single = [f"{cells.methods[m]!r} on {cells.tasks[t]}" for t, m in np.argwhere(cells.seeds < 2)]
-        shown = "; ".join(single[:12]) + (f" and {len(single) - 12} more" if len(single) > 12 else "")
         raise InputError(
-            f"over={over!r} needs two seeds or more in every cell, but there is one for {shown}."
+            f"over={over!r} needs two seeds or more in every cell, but there is one for {listed(single)}."
             " Run more seeds, or ask for over='tasks'."
         )
     return over
+
+
+def redrawn(n: int, *, rng: np.random.Generator, draws: int) -> NDArray[np.int64]:
+    """Which of n things are drawn when n are drawn with replacement, `draws` times: (draws, n)."""
+    require_draws(draws)
+    return rng.integers(n, size=(draws, n))
 
 
 def samples(cells: Cells, *, rng: np.random.Generator, draws: int, over: str) -> Iterator[NDArray[np.float64]]:
@@ -63,24 +70,27 @@ def bootstrap(
     cells: Cells, per_task: PerTask, *, rng: np.random.Generator, draws: int, over: str
 ) -> NDArray[np.float64]:
     """`draws` resamples of the mean over tasks of what `per_task` makes of each task's accuracies: (draws, K)."""
-    require_draws(draws)
     if over == "tasks":  # what a task gives does not change, only how often the task is drawn
         T = len(cells.tasks)
         given = per_task(cells.accuracy)  # (T, K)
-        return np.stack([np.bincount(picks, minlength=T) @ given / T for picks in rng.integers(T, size=(draws, T))])
+        return np.stack([np.bincount(picks, minlength=T) @ given / T for picks in redrawn(T, rng=rng, draws=draws)])
     blocks = samples(cells, rng=rng, draws=draws, over=over)
     return np.concatenate([per_task(values).mean(axis=1) for values in blocks])
 
 
-def percentile_interval(
-    drawn: NDArray[np.float64], level: float, cells: Cells, over: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
-    """Low and high ends over the first axis of `drawn`, and what to call the interval.
+def interval_columns(drawn: NDArray[np.float64], level: float, cells: Cells, over: str) -> dict[str, Any]:
+    """The percentile interval over the first axis of `drawn` as columns: `low`, `high`, `level`, `interval`.
 
     Other tasks cannot be imagined from one: then the ends are NaN and the interval is ``none``.
     """
     if len(cells.tasks) == 1 and "tasks" in over:
-        nothing = np.full(drawn.shape[1:], np.nan)
-        return nothing, nothing, "none"
+        return {"low": np.nan, "high": np.nan, "level": level, "interval": "none"}
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low, high, f"bootstrap over {over}"
+    return {"low": low, "high": high, "level": level, "interval": f"bootstrap over {over}"}
+
+
+def mean_over_tasks(values: ArrayLike, *, rng: np.random.Generator, level: float, draws: int) -> Interval:
+    """Percentile interval of the mean of a value a task, (T,), over the tasks; none for one task."""
+    values = np.asarray(values, dtype=np.float64)
+    drawn = values[redrawn(len(values), rng=rng, draws=draws)].mean(axis=1)
+    return Interval(*nan_interval(drawn, level), "bootstrap over tasks") if len(values) > 1 else Interval()

@@ -14,17 +14,20 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 MADE_UNDER = ["protocol", "protocol_fingerprint", "data", "backbone", "weights", "head", "key", "study"]
+MEASURED_ON = ["hardware", "device", "threads"]
 RUN = [
     *("task", "group", "method", "seed", "order_seed", "sampling_seed", "hyperparameters", "lr", "weight_decay"),
     *("test_accuracy", "test_loss", "test_examples", "val_accuracy", "val_loss", "val_examples", "train_examples"),
     *("tuned_parameters", "classifier_parameters", "model_parameters", "bytes"),
     *("fit_seconds", "predict_seconds", "peak_memory_bytes", "search_trials", "search_failed"),
+    *MEASURED_ON,
     *MADE_UNDER,
 ]
 TRIAL = [
     *("task", "group", "method", "hyperparameters", "lr", "weight_decay", "status", "selected"),
     *("val_accuracy", "val_loss", "val_examples", "best_val_accuracy", "classes"),
     *("tuned_parameters", "fit_seconds", "peak_memory_bytes"),
+    *MEASURED_ON,
     *MADE_UNDER,
 ]
 FAILURE = [
@@ -89,6 +92,7 @@ def _trained(record: Record) -> Row:
     """What trials and runs have in common; a failed one may have got nowhere near counting or timing."""
     header, spec = record.header, record.spec
     parameters, cost = header.get("parameters") or {}, header.get("cost") or {}
+    machine = header.get("environment") or {}
     return {
         **_made_under(record),
         "seed": spec["seeds"]["init"],
@@ -100,6 +104,7 @@ def _trained(record: Record) -> Row:
         "bytes": cost.get("tuned_bytes"),
         "fit_seconds": cost.get("fit_seconds"),
         "peak_memory_bytes": cost.get("peak_memory_bytes"),
+        **{name: machine.get(name) for name in MEASURED_ON},
     }
 
 

@@ -9,17 +9,26 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.cells import cells_of
-from analysis.comparable import require_columns, require_comparable, require_distinct
+from analysis.cells import cells_of, require_several, seed_columns
+from analysis.comparable import (
+    cell_columns,
+    require_columns,
+    require_comparable,
+    require_distinct,
+    require_known,
+    require_some,
+    require_trials,
+)
 from analysis.intervals import (
     Interval,
     nan_interval,
     newcombe_interval,
     require_level,
     summarise,
-    wilson_interval,
+    wilson_ends,
 )
 from analysis.ranks import spearman
+from analysis.resampling import redrawn
 from petl_study.errors import InputError, unknown
 
 Defaults = Mapping[str, Mapping[str, Any]]
@@ -43,9 +52,11 @@ def validation_against_test(runs: pd.DataFrame, *, level: float = 0.95) -> pd.Da
     """
     require_level(level)
     require_columns(runs, ["task", "method", "seed", "test_accuracy", "val_accuracy"])
+    require_some(runs)
+    require_known(runs, "test_accuracy")
     require_comparable(runs)
     require_distinct(runs)
-    keys = ["task", *(["group"] if "group" in runs else []), "method"]
+    keys = cell_columns(runs)
     table = summarise(runs, keys, accuracy="test_accuracy", examples="test_examples", level=level)
     said = (
         runs.assign(val_examples=runs.get("val_examples", np.nan))
@@ -53,11 +64,7 @@ def validation_against_test(runs: pd.DataFrame, *, level: float = 0.95) -> pd.Da
         .agg(val_accuracy=("val_accuracy", "mean"), val_examples=("val_examples", "first"))
     )
     table = table.merge(said.reset_index(), on=keys)
-    ends = [
-        wilson_interval(p, n, level) if pd.notna(p) and pd.notna(n) else (np.nan, np.nan)
-        for p, n in zip(table["val_accuracy"], table["val_examples"], strict=True)
-    ]
-    low, high = np.array(ends, dtype=float).reshape(-1, 2).T
+    low, high = wilson_ends(table["val_accuracy"], table["val_examples"].to_numpy(dtype=float, na_value=np.nan), level)
     return table.assign(val_low=low, val_high=high, difference=table["val_accuracy"] - table["accuracy"])
 
 
@@ -76,19 +83,20 @@ def validation_ranking(
     Returns
     -------
     DataFrame
-        A row a task: `task`, (`group`,) `methods`, `spearman` (rank correlation of val and test accuracy) with `low`,
-        `high`, `level`, `kendall` (tau-b), `chosen` (the method with the highest val accuracy; several, joined by
-        ``or``, where they tie), `best` (likewise on test), and `regret`: the best test accuracy minus the chosen's
-        (mean over those that tie). NaN correlations where all methods are equal on either.
+        A row a task: `task`, (`group`,) `methods`, `fewest_seeds` and `most_seeds` (of a method), `spearman` (rank
+        correlation of val and test accuracy) with `low`, `high`, `level`, `interval`, `kendall` (tau-b), `chosen` (the
+        method with the highest val accuracy; several, joined by ``or``, where they tie), `best` (likewise on test), and
+        `regret`: the best test accuracy minus the chosen's (mean over those that tie). NaN correlations where all
+        methods are equal on either.
     """
     require_level(level)
     on_test, on_val = cells_of(runs), cells_of(runs, "val_accuracy")
+    require_several(on_test)
     methods = np.array(on_test.methods, dtype=object)
     table = []
     for t, task in enumerate(on_test.tasks):
         test, val = on_test.means[t], on_val.means[t]
-        M = len(test)
-        picks = rng.integers(M, size=(draws, M))
+        picks = redrawn(len(test), rng=rng, draws=draws)
         low, high = nan_interval(spearman(val[picks], test[picks]), level)
         chosen, best = val == val.max(), test == test.max()
         constant = np.ptp(val) == 0 or np.ptp(test) == 0
@@ -96,11 +104,13 @@ def validation_ranking(
             {
                 "task": task,
                 "group": on_test.groups[t],
-                "methods": M,
+                "methods": len(test),
+                **seed_columns(on_test.seeds[t]),
                 "spearman": float(spearman(val, test)),
                 "low": low,
                 "high": high,
                 "level": level,
+                "interval": "bootstrap over methods",
                 "kendall": np.nan if constant else float(stats.kendalltau(val, test).statistic),
                 "chosen": " or ".join(methods[chosen]),
                 "best": " or ".join(methods[best]),
@@ -134,11 +144,10 @@ def search_gain(trials: pd.DataFrame, defaults: Defaults | None = None, *, level
         The best was chosen on these very validation images, so every gain is a little too large.
     """
     require_level(level)
-    require_columns(trials, ["task", "method", "hyperparameters", "lr", "weight_decay", "val_accuracy"])
-    require_comparable(trials)
+    require_trials(trials, "hyperparameters", "lr", "weight_decay")
     if unused := set(defaults or {}) - set(trials["method"]):
         raise unknown("method", sorted(unused)[0], set(trials["method"]), where="defaults")
-    keys = ["task", *(["group"] if "group" in trials else []), "method"]
+    keys = cell_columns(trials)
     table = []
     for cell, some in trials.groupby(keys, sort=True, dropna=False):
         values = dict(zip(keys, cell, strict=True))

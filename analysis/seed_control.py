@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from analysis.agreement import MEASURES, Agreement
 from analysis.comparable import require_comparable
-from analysis.examples import interval, resamples
+from analysis.confidence import Overlap
+from analysis.examples import interval
 from analysis.intervals import require_level
+from analysis.numeric import require_whole
+from analysis.pair_intervals import ALL_TASKS, Shared, observed, resampled
 from analysis.predictions import Predictions
 from petl_study.errors import InputError
 
-ALL_TASKS = "all tasks"
+_OF_OVERLAP = -1  # as of `MEASURES`: models that are less alike share less
 
 
 def methods_against_seeds(
@@ -27,6 +30,7 @@ def methods_against_seeds(
     level: float = 0.95,
     draws: int = 1000,
     permutations: int = 10_000,
+    top: float | None = None,
 ) -> pd.DataFrame:
     """Agreement between methods beside that of one method with itself, with a permutation test of the difference.
 
@@ -46,16 +50,20 @@ def methods_against_seeds(
         The only source of chance.
     level, draws : float, int
         Of the bootstrap over examples.
+    permutations : int
+        How many exchanges of names are looked at, at the most.
+    top : float or int, optional
+        With it, the Jaccard indices of the confidence sets of this size are tested, too (see `confidence_overlap`).
 
     Returns
     -------
     DataFrame
-        A row a task and measure (see `analysis.agreement`), and with several tasks rows for ``all tasks``, the mean
-        over them: `task`, `measure`, `methods`, `seeds`, `runs`, `within`, `between`, `difference` (between minus
-        within), `low`, `high` (of the difference: these runs on other examples of these tasks; it says nothing of other
-        seeds), `level`, `p_value` (one-sided), `permutations`, `exact` (whether they were all there are). A measure
-        that is not defined for a pair of the runs, or in a resample, is NaN where it is needed: nothing is left out in
-        silence.
+        A row a task and measure (see `analysis.agreement`; with `top` also `correct_jaccard`, `wrong_jaccard` and
+        `confident_wrong_jaccard`), and with several tasks rows for ``all tasks``, the mean over them: `task`,
+        `measure`, `methods`, `seeds`, `runs`, `within`, `between`, `difference` (between minus within), `low`, `high`
+        (of the difference: these runs on other examples of these tasks; it says nothing of other seeds), `level`,
+        `p_value` (one-sided), `permutations`, `exact` (whether they were all there are). A measure that is not defined
+        for a pair of the runs, or in a resample, is NaN where it is needed: nothing is left out in silence.
 
     Raises
     ------
@@ -63,11 +71,12 @@ def methods_against_seeds(
         No method has two seeds, there is one method, a run has no seed, or two runs share method and seed.
     """
     require_level(level)
+    require_whole("permutations", permutations, such_as=10_000)
     several = isinstance(preds, Mapping)
     of_tasks = dict(preds) if isinstance(preds, Mapping) else {"": preds}
     if not of_tasks:
         raise InputError("no task was given; give the predictions of one, or a mapping from names of tasks to them")
-    tasks = [_Task(name, one, rng, draws, permutations) for name, one in of_tasks.items()]
+    tasks = [_Task(name, one, rng, draws, permutations, top) for name, one in of_tasks.items()]
     rows = [row for task in tasks for row in _rows([task], task.name, level, permutations, rng)]
     if len(tasks) > 1:
         rows += _rows(tasks, ALL_TASKS, level, permutations, rng)
@@ -78,24 +87,34 @@ def methods_against_seeds(
 class _Task:
     """One task's differences: observed, resampled and permuted, by measure."""
 
-    def __init__(self, name: str, preds: Predictions, rng: np.random.Generator, draws: int, permutations: int):
+    def __init__(
+        self,
+        name: str,
+        preds: Predictions,
+        rng: np.random.Generator,
+        draws: int,
+        permutations: int,
+        top: float | None,
+    ):
         require_comparable(preds.runs)
         self.name, self.runs = name, len(preds)
         design = _Design(preds.runs, f"task {name!r}: " if name else "")
         self.methods, self.seeds = len(design.methods), len(design.seeds)
-        agreement = Agreement(preds)
-        observed = agreement.measures(np.ones((1, len(preds.labels)), np.float32))
-        resampled = [agreement.measures(counts) for counts in resamples(len(preds.labels), draws, rng)]
+        shared: list[Shared] = [Agreement(preds), *([] if top is None else [Overlap(preds, top)])]
+        measured = {name: values for one in shared for name, values in observed(one).items()}
+        redrawn = [
+            {measure: design.difference(values) for measure, values in some.items()}
+            for some in resampled(*shared, rng=rng, draws=draws)
+        ]
         self.within, self.between, self.drawn = {}, {}, {}
-        for measure, values in observed.items():
-            within, between = design.means(values)  # (1,) each
+        for measure, values in measured.items():
+            within, between = design.means(values[None])  # (1,) each
             self.within[measure], self.between[measure] = float(within[0]), float(between[0])
-            within, between = design.means(np.concatenate([some[measure] for some in resampled]))  # (draws,) each
-            self.drawn[measure] = between - within
+            self.drawn[measure] = np.concatenate([some[measure] for some in redrawn])  # (draws,)
         labellings, self.exact = design.labellings(permutations, rng)
         self.unchanged = int((labellings == design.place).all(axis=(1, 2)).argmax())
-        self.permuted = {m: design.permuted(values[0], labellings) for m, values in observed.items()}
-        self.observed = {m: self.between[m] - self.within[m] for m in observed}
+        self.permuted = {m: design.permuted(values, labellings) for m, values in measured.items()}
+        self.observed = {m: self.between[m] - self.within[m] for m in measured}
 
 
 class _Design:
@@ -126,6 +145,11 @@ class _Design:
     def means(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(B, P) -> (B,) within methods, (B,) between."""
         return values[:, self.within].mean(axis=1), values[:, self.between].mean(axis=1)
+
+    def difference(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Between minus within: (B, P) -> (B,)."""
+        within, between = self.means(values)
+        return between - within
 
     def labellings(self, most: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], bool]:
         """Runs by name and seed under exchanged names (K, M, S), -1 where there is none; and whether they are all."""
@@ -164,7 +188,8 @@ def _rows(
     """A row a measure: of one task, or the mean over several."""
     picks, exact = _picks(tasks, permutations, rng)
     rows: list[dict[str, object]] = []
-    for measure, sign in MEASURES.items():
+    for measure in tasks[0].observed:
+        sign = MEASURES.get(measure, _OF_OVERLAP)
         observed = np.mean([task.observed[measure] for task in tasks])
         permuted = np.mean([task.permuted[measure][pick] for task, pick in zip(tasks, picks, strict=True)], axis=0)
         low, high = interval(np.mean([task.drawn[measure] for task in tasks], axis=0), level)

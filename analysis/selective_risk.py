@@ -9,11 +9,18 @@ from numpy.typing import NDArray
 from analysis.comparable import require_comparable
 from analysis.examples import interval, resamples
 from analysis.intervals import require_level
+from analysis.numeric import require_whole
 from analysis.predictions import Predictions
-from petl_study.errors import InputError
 
 
-def risk_coverage(preds: Predictions, *, points: int = 100) -> pd.DataFrame:
+def risk_coverage(
+    preds: Predictions,
+    *,
+    points: int = 100,
+    rng: np.random.Generator | None = None,
+    level: float = 0.95,
+    draws: int = 1000,
+) -> pd.DataFrame:
     """The error among the most confident examples, by how many of them are answered.
 
     Of equally confident examples none comes first: the errors among them are spread evenly, as they would be on average
@@ -23,31 +30,40 @@ def risk_coverage(preds: Predictions, *, points: int = 100) -> pd.DataFrame:
     ----------
     points : int
         How many coverages, evenly from 1 / points to 1 (each rounded to whole examples; all N where N is smaller).
+    rng : numpy.random.Generator, optional
+        The only source of chance: `draws` resamples of the examples, of which the intervals cover `level` (0 to 1),
+        coverage by coverage.
 
     Returns
     -------
     DataFrame
         A row a run and coverage: `run`, `method`, `seed`, `coverage` (share of the examples that are answered), `risk`
         (share of these that are wrong), `optimal` (the risk if everything wrong were what the run is least sure of).
+        With `rng` also `low`, `high` (of the risk), `level` and `interval`: ``bootstrap over examples``.
     """
-    if points < 1:
-        raise InputError(f"points must be a whole number of at least 1, such as 100; got {points!r}")
+    require_level(level)
+    require_whole("points", points, such_as=100)
     N = len(preds.labels)
     answered = np.unique(np.ceil(np.linspace(1 / points, 1, points) * N).astype(np.int64))  # (K,)
-    frames = []
-    for run in range(len(preds)):
-        risks = _Ordered(preds, run).risks(np.ones(N))
-        wrong = int((~preds.correct[run]).sum())
-        columns = {
-            "run": run,
-            "method": preds.runs["method"].iloc[run],
-            "seed": preds.runs["seed"].array[[run] * len(answered)],
-            "coverage": answered / N,
-            "risk": risks[answered - 1],
-            "optimal": np.maximum(0, answered - (N - wrong)) / answered,
-        }
-        frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True)
+    ordered = [_Ordered(preds, run) for run in range(len(preds))]
+    wrong = (~preds.correct).sum(axis=1)  # (R,)
+    columns = {
+        "run": np.repeat(np.arange(len(preds)), len(answered)),
+        "method": preds.runs["method"].array.repeat(len(answered)),
+        "seed": preds.runs["seed"].array.repeat(len(answered)),
+        "coverage": np.tile(answered / N, len(preds)),
+        "risk": np.ravel([one.risks(np.ones(N))[answered - 1] for one in ordered]),
+        "optimal": (np.maximum(0, answered - (N - wrong)[:, None]) / answered).ravel(),
+    }
+    if rng is not None:
+        drawn = [
+            [one.risks(counts)[answered - 1] for one in ordered]
+            for batch in resamples(N, draws, rng)
+            for counts in batch
+        ]  # (draws, R, K)
+        low, high = interval(np.array(drawn), level)
+        columns |= {"low": low.ravel(), "high": high.ravel(), "level": level, "interval": "bootstrap over examples"}
+    return pd.DataFrame(columns)
 
 
 def aurc(preds: Predictions, *, rng: np.random.Generator, level: float = 0.95, draws: int = 1000) -> pd.DataFrame:

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.comparable import require_columns, require_comparable
+from analysis.comparable import cell_columns, require_trials
 from analysis.intervals import require_level
+from analysis.resampling import mean_over_tasks
 
 
 def hyperparameter_values(trials: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -77,7 +78,8 @@ def importance_by_task(trials: pd.DataFrame) -> pd.DataFrame:
         hyperparameter that changes nothing would get on average: (values - 1) / (trials - 1)), `balanced` (a full grid,
         every point once). On a balanced grid a row ``interactions`` holds the rest. NaN where all trials score alike.
     """
-    keys, long = _points(trials.loc[trials["val_accuracy"].notna()])
+    require_trials(trials)
+    keys, long = _points(trials[trials["val_accuracy"].notna()])
     of_values = long.groupby([*keys, "search", "place", "hyperparameter", "code"], dropna=False)["val"]
     between = of_values.agg(n="size", mean="mean").reset_index()
     searches = (
@@ -115,29 +117,31 @@ def importance(
     -------
     DataFrame
         `method`, `hyperparameter`, `tasks` (those in which it has two values or more and trials differ), `share`,
-        `low`, `high` (NaN for one task), `level`, `by_chance`, `balanced` (on all tasks).
+        `low`, `high` (NaN for one task), `level`, `interval`, `by_chance`, `balanced` (on all tasks). A method whose
+        trials never differ, or are one a task, has no row.
     """
     require_level(level)
     table = []
     found = importance_by_task(trials).dropna(subset="share")
     for (method, name), some in found.groupby(["method", "hyperparameter"], sort=False):
         share = some["share"].to_numpy()
-        drawn = share[rng.integers(len(share), size=(draws, len(share)))].mean(axis=1)
-        ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if len(share) > 1 else (np.nan, np.nan)
+        ends = mean_over_tasks(share, rng=rng, level=level, draws=draws)
         table.append(
             {
                 "method": method,
                 "hyperparameter": name,
                 "tasks": len(share),
                 "share": share.mean(),
-                "low": ends[0],
-                "high": ends[1],
+                "low": ends.low,
+                "high": ends.high,
                 "level": level,
+                "interval": ends.of,
                 "by_chance": some["by_chance"].mean(),
                 "balanced": bool(some["balanced"].all()),
             }
         )
-    columns = ["method", "hyperparameter", "tasks", "share", "low", "high", "level", "by_chance", "balanced"]
+    interval = ["low", "high", "level", "interval"]
+    columns = ["method", "hyperparameter", "tasks", "share", *interval, "by_chance", "balanced"]
     return pd.DataFrame(table, columns=columns)
 
 
@@ -147,9 +151,8 @@ def _points(trials: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
     Beside the names of the columns that say whose search it is: `search` and `trial` number them, `place` is the order
     of the hyperparameters and `code` that of their values.
     """
-    require_columns(trials, ["task", "method", "hyperparameters", "lr", "weight_decay", "val_accuracy"])
-    require_comparable(trials)
-    keys = ["task", *(["group"] if "group" in trials else []), "method"]
+    require_trials(trials, "hyperparameters", "lr", "weight_decay")
+    keys = cell_columns(trials)
     trials = trials.reset_index(drop=True)
     plain = trials[keys].assign(
         search=trials.groupby(keys, sort=True, dropna=False).ngroup(),

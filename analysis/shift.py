@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.comparable import require_columns, require_comparable
 from analysis.intervals import require_level, summarise
-from analysis.over_seeds import kind_of_interval, over_seeds
+from analysis.one_seed import mean_of_all, over_seeds_or_examples, with_ends
 from petl_study.errors import InputError, unknown
 
 
@@ -26,17 +26,32 @@ def shift_table(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.DataFram
     -------
     DataFrame
         `task`, (`group`,) `method`, `kind`, `severity` (``test``: 0), `seeds`, `examples`, `accuracy`, `low`, `high`,
-        `level`, `interval` (see `analysis.intervals.summarise`), and `drop`: test accuracy minus this one.
+        `level`, `interval` (see `analysis.intervals.summarise`); and `drop`, test accuracy minus this one, seed by
+        seed, with `drop_low`, `drop_high`: over seeds, or for one seed conservative over examples (see
+        `analysis.one_seed`).
     """
-    rows = _shifted_tasks(accuracies)
+    rows = _with_drop(with_ends(_shifted_tasks(accuracies), level))
     keys = ["task", *(["group"] if "group" in rows else []), "method", "kind", "severity"]
     table = summarise(rows, keys, accuracy="accuracy", examples="examples", level=level)
-    table["severity"] = table["severity"].astype("Int64")
-    on_test = table[table["kind"] == "test"].set_index(["task", "method"])["accuracy"]
-    drop = (
-        on_test.reindex(pd.MultiIndex.from_frame(table[["task", "method"]])).to_numpy() - table["accuracy"].to_numpy()
-    )
-    return table.assign(drop=drop)
+    drops = [
+        over_seeds_or_examples(some, {"drop": "drop_"}, level=level, bounds=(-1.0, 1.0))
+        for _, some in rows.groupby(keys, sort=True, dropna=False)  # in the order of the table
+    ]
+    columns = {name: [of_row[name] for of_row in drops] for name in ("drop", "drop_low", "drop_high")}
+    return table.astype({"severity": "Int64"}).assign(**columns)
+
+
+def _with_drop(rows: pd.DataFrame) -> pd.DataFrame:
+    """`rows`, a row a run and set, with what the run loses against the test set, and the ends of one seed."""
+    itself = (rows["set"] == "test").to_numpy()
+    runs = ["task", "method", "seed"]
+    of_run = pd.MultiIndex.from_frame(rows[runs])
+    on_test = rows[itself].set_index(runs).reindex(of_run)
+    columns = {}
+    for name, test, shift in (("drop", "", ""), ("drop_low", "_low", "_high"), ("drop_high", "_high", "_low")):
+        lost = on_test[f"accuracy{test}"].to_numpy(dtype=float) - rows[f"accuracy{shift}"].to_numpy(dtype=float)
+        columns[name] = np.where(itself, 0.0 * lost, lost)  # unknown stays unknown
+    return rows.assign(**columns)
 
 
 def mean_over_shifts(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
@@ -49,8 +64,9 @@ def mean_over_shifts(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.Dat
     -------
     DataFrame
         `task`, `method`, `severity` (0: the test set itself), `kinds` (how many), `seeds`, `accuracy`, `low`, `high`,
-        `level`, `interval`: ``t over seeds``, or ``none`` where a method has one seed (the kinds show the same
-        images, so their examples cannot be counted as independent).
+        `level`, `interval`: ``t over seeds``; where a method has one seed ``conservative over examples`` (see
+        `analysis.one_seed`: the kinds show the same images, so their examples cannot be counted as independent), or
+        ``none`` where the number of examples is not known.
 
     Raises
     ------
@@ -58,17 +74,16 @@ def mean_over_shifts(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd.Dat
         A run that was not asked about a set that others of its task were; or two results for one run and set.
     """
     require_level(level)
-    rows = _shifted_tasks(accuracies).dropna(subset="severity")
+    rows = with_ends(_shifted_tasks(accuracies).dropna(subset="severity"), level)
     table = []
     for task, of_task in rows.groupby("task"):
         _require_whole(str(task), of_task.pivot_table(index=["method", "seed"], columns="set", values="accuracy"))
         averaged = of_task[of_task["kind"].isin(whole_kinds(of_task))]
         for (method, severity), some in averaged.groupby(["method", "severity"]):
-            by_seed = some.groupby("seed")["accuracy"].mean()
-            measured: dict[str, Any] = {"kinds": some["kind"].nunique(), "seeds": len(by_seed)}
-            measured |= over_seeds(by_seed, "accuracy", level=level)
-            interval = {"level": level, "interval": kind_of_interval(len(by_seed))}
-            table.append({"task": task, "method": method, "severity": severity, **measured, **interval})
+            by_seed = some.groupby("seed")[["accuracy", "accuracy_low", "accuracy_high"]].agg(mean_of_all)
+            row: dict[str, Any] = {"task": task, "method": method, "severity": severity}
+            row |= {"kinds": some["kind"].nunique(), "seeds": len(by_seed)}
+            table.append(row | over_seeds_or_examples(by_seed, {"accuracy": ""}, level=level))
     columns = ["task", "method", "severity", "kinds", "seeds", "accuracy", "low", "high", "level", "interval"]
     return pd.DataFrame(table, columns=columns)
 
@@ -88,8 +103,9 @@ def target_against_shift(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd
     DataFrame
         A row for each `task` and `method`: `seeds`; `accuracy`, `low`, `high` (test); `shift_sets` (how many, each
         counting the same), `shift_accuracy`, `shift_low`, `shift_high`; `retention` (shift accuracy / test accuracy;
-        missing where the latter is 0), `retention_low`, `retention_high`; `level`, `interval`: ``t over seeds``, or
-        ``none`` for one seed (the sets show the same images, so their examples cannot be counted as independent).
+        missing where the latter is 0), `retention_low`, `retention_high`; `level`, `interval`: ``t over seeds``; for
+        one seed ``conservative over examples`` (see `analysis.one_seed`), or ``none`` where the number of examples is
+        not known.
 
     Raises
     ------
@@ -97,35 +113,42 @@ def target_against_shift(accuracies: pd.DataFrame, *, level: float = 0.95) -> pd
         No shift set at all; a run that was not asked about a set that others of its task were.
     """
     require_level(level)
-    points = shifted(accuracies)
+    points = shifted(accuracies, level=level)
     points["retention"] = points["shift_accuracy"] / points["accuracy"].where(points["accuracy"] > 0)
+    points["retention_low"] = points["shift_accuracy_low"] / points["accuracy_high"]
+    points["retention_high"] = points["shift_accuracy_high"] / points["accuracy_low"].where(points["accuracy"] > 0)
+    parts = {"accuracy": "", "shift_accuracy": "shift_"}
     table = []
     for (task, method), some in points.groupby(["task", "method"], sort=True):
         row: dict[str, Any] = {"task": task, "method": method, "seeds": len(some)}
-        row |= over_seeds(some["accuracy"], "accuracy", level=level)
         row["shift_sets"] = some["shift_sets"].iloc[0]
-        row |= over_seeds(some["shift_accuracy"], "shift_accuracy", "shift_", level=level)
-        row |= over_seeds(some["retention"], "retention", "retention_", level=level, bounds=(0.0, np.inf))
-        table.append({**row, "level": level, "interval": kind_of_interval(len(some))})
-    return pd.DataFrame(table)
+        row |= over_seeds_or_examples(some, {"retention": "retention_"}, level=level, bounds=(0.0, np.inf))
+        table.append(row | over_seeds_or_examples(some, parts, level=level))
+    order = ["task", "method", "seeds", "accuracy", "low", "high", "shift_sets", "shift_accuracy", "shift_low"]
+    order += ["shift_high", "retention", "retention_low", "retention_high", "level", "interval"]
+    return pd.DataFrame(table)[order]
 
 
-def shifted(accuracies: pd.DataFrame, target: str = "test") -> pd.DataFrame:
+def shifted(accuracies: pd.DataFrame, target: str = "test", *, level: float = 0.95) -> pd.DataFrame:
     """`shift_means` of every method and seed, on the tasks that have shift sets; refuses where none has."""
-    points = shift_means(accuracies, ["method", "seed"], target)
+    points = shift_means(accuracies, ["method", "seed"], target, level=level)
     if not (points["shift_sets"] > 0).any():
         tasks = ", ".join(map(str, points["task"].unique()))
         raise InputError(f"there are no shift sets of {tasks}, only {target!r}. Ask about a task that has some.")
     return points[points["shift_sets"] > 0].reset_index(drop=True)
 
 
-def shift_means(accuracies: pd.DataFrame, keys: Sequence[str], target: str = "test") -> pd.DataFrame:
+def shift_means(
+    accuracies: pd.DataFrame, keys: Sequence[str], target: str = "test", *, level: float = 0.95
+) -> pd.DataFrame:
     """Accuracy on the target set and the mean over all shift sets, for every task and value of `keys`.
 
     Returns
     -------
     DataFrame
-        `task`, `keys`, `accuracy`, `shift_accuracy` (missing where a task has no shift set), `shift_sets` (how many).
+        `task`, `keys`, `accuracy`, `shift_accuracy` (missing where a task has no shift set), `shift_sets` (how many);
+        and their intervals over examples, `accuracy_low`, `accuracy_high`, `shift_accuracy_low`, `shift_accuracy_high`
+        (see `analysis.one_seed`; missing where a number of examples is not known).
 
     Raises
     ------
@@ -133,16 +156,22 @@ def shift_means(accuracies: pd.DataFrame, keys: Sequence[str], target: str = "te
         No such target; or a set that some were asked about and some were not: means over other sets do not compare.
     """
     looked_at = one_of_each(accuracies, [*keys, "set"])
-    if target not in set(looked_at["set"]):
-        raise unknown("target", target, set(looked_at["set"]))
     pieces = []
-    for task, of_task in looked_at.groupby("task", sort=True):
-        sets = of_task.pivot_table(index=list(keys), columns="set", values="accuracy")
-        _require_whole(str(task), sets)
-        shifts = sets.drop(columns=target)
-        means = {"accuracy": sets[target], "shift_accuracy": shifts.mean(axis=1), "shift_sets": shifts.shape[1]}
-        pieces.append(pd.DataFrame(means).reset_index().assign(task=task))
-    return pd.concat(pieces, ignore_index=True)[["task", *keys, "accuracy", "shift_accuracy", "shift_sets"]]
+    for task, of_task in with_ends(looked_at, level).dropna(subset="accuracy").groupby("task", sort=True):
+        rows = of_task.assign(row=np.arange(len(of_task))).pivot_table(index=list(keys), columns="set", values="row")
+        if target not in rows:
+            raise unknown("target", target, rows.columns, where=f"task {task!r}")
+        _require_whole(str(task), rows)
+        on_target = rows[target].to_numpy(dtype=np.int64)  # (K,)
+        on_shifts = rows.drop(columns=target).to_numpy(dtype=np.int64)  # (K, sets)
+        means = rows.index.to_frame(index=False)
+        for name in ("accuracy", "accuracy_low", "accuracy_high"):
+            values = of_task[name].to_numpy(dtype=np.float64)
+            means[name] = values[on_target]
+            means[f"shift_{name}"] = values[on_shifts].mean(axis=1) if on_shifts.size else np.nan
+        pieces.append(means.assign(task=task, shift_sets=on_shifts.shape[1]))
+    columns = ["accuracy", "shift_accuracy", "shift_sets", "accuracy_low", "accuracy_high"]
+    return pd.concat(pieces, ignore_index=True)[["task", *keys, *columns, "shift_accuracy_low", "shift_accuracy_high"]]
 
 
 def one_of_each(accuracies: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -12,11 +12,12 @@ import pandas as pd
 
 from analysis.comparable import require_columns, require_comparable
 from analysis.intervals import require_level
-from analysis.over_seeds import kind_of_interval, over_seeds
+from analysis.one_seed import over_seeds_or_examples
 from analysis.shift import shift_means
 from petl_study.errors import InputError
 
 CURVE = ["task", "method", "merged"]
+_GAINS = {"gain": "", "shift_gain": "shift_"}
 
 
 def choose_alpha(curves: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +33,7 @@ def choose_alpha(curves: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     InputError
-        No rows of ``val``.
+        No rows of ``val``, or an accuracy among them that is missing or NaN.
     """
     curves = _filled(curves)
     on_val = curves[curves["set"] == "val"]
@@ -40,6 +41,12 @@ def choose_alpha(curves: pd.DataFrame) -> pd.DataFrame:
         raise InputError(
             "alpha is chosen on validation, and the curves have no set 'val'. Measure it with wise_curves(...,"
             " validate=True); curves of test sets alone can be drawn, but no point of them is a result."
+        )
+    if len(unknown := on_val[on_val["accuracy"].isna()]):
+        first = ", ".join(f"{name} {unknown.iloc[0][name]}" for name in [*CURVE, "alpha"])
+        raise InputError(
+            f"{len(unknown)} of {len(on_val)} validation accuracies are missing or NaN, such as that of {first}; the"
+            " best alpha might be there. Measure them, or leave that alpha out of the curve."
         )
     known = [name for name in ("loss", "reproduced") if name in on_val]
     table = on_val.groupby([*CURVE, "alpha"], as_index=False)[["accuracy", *known]].mean()
@@ -66,8 +73,9 @@ def wise_table(curves: pd.DataFrame, *, target: str = "test", level: float = 0.9
     DataFrame
         A row for each `task`, `method`, `merged` and `alpha`: `seeds`, `accuracy`, `low`, `high` (on the target),
         `shift_sets` (how many), `shift_accuracy`, `shift_low`, `shift_high` (their mean; missing where there are none),
-        `level`, `interval`: ``t over seeds``, or ``none`` for one seed; and `chosen`: whether validation chooses this
-        alpha (false everywhere where the curves have no ``val``).
+        `level`, `interval`: ``t over seeds``; for one seed ``conservative over examples`` (see `analysis.one_seed`), or
+        ``none`` where `curves` has no number of `examples`; and `chosen`: whether validation chooses this alpha (false
+        everywhere where the curves have no ``val``).
 
     Raises
     ------
@@ -75,14 +83,13 @@ def wise_table(curves: pd.DataFrame, *, target: str = "test", level: float = 0.9
         No such target; a point of a curve lacks a set that others have (it says which).
     """
     require_level(level)
-    by_seed = _by_seed(curves, target)
+    by_seed = _by_seed(curves, target, level)
+    parts = {"accuracy": "", "shift_accuracy": "shift_"}
     table = []
     for values, some in by_seed.groupby([*CURVE, "alpha"], sort=True):
         row = {**dict(zip([*CURVE, "alpha"], values, strict=True)), "seeds": len(some)}
-        row |= over_seeds(some["accuracy"], "accuracy", level=level)
         row["shift_sets"] = int(some["shift_sets"].iloc[0])
-        row |= over_seeds(some["shift_accuracy"], "shift_accuracy", "shift_", level=level)
-        table.append({**row, "level": level, "interval": kind_of_interval(len(some))})
+        table.append(row | over_seeds_or_examples(some, parts, level=level))
     frame = pd.DataFrame(table)
     if (curves["set"] == "val").any():
         chosen = choose_alpha(curves)[[*CURVE, "alpha"]].assign(chosen=True)
@@ -101,7 +108,8 @@ def wise_gain(curves: pd.DataFrame, *, target: str = "test", level: float = 0.95
         `choose_alpha`; missing where the curves have no ``val``); ``test in hindsight`` and ``shift in hindsight``, the
         alpha that is best on those sets themselves, beyond which no rule of choice can come. `alpha`, `seeds`;
         `accuracy`, `gain` (over alpha 1, seed by seed), `low`, `high` on the target; `shift_accuracy`, `shift_gain`,
-        `shift_low`, `shift_high` on the shift sets; `level`, `interval`: of the gains, ``t over seeds`` or ``none``.
+        `shift_low`, `shift_high` on the shift sets; `level`, `interval`: of the gains, as in `wise_table`. Of one seed
+        it is conservative: both ends of a path look at the same images, so a gain is surer than two accuracies tell.
 
     Raises
     ------
@@ -109,7 +117,7 @@ def wise_gain(curves: pd.DataFrame, *, target: str = "test", level: float = 0.95
         A curve without alpha 1; or as `wise_table`.
     """
     require_level(level)
-    by_seed = _by_seed(curves, target)
+    by_seed = _by_seed(curves, target, level)
     validated = bool((curves["set"] == "val").any())
     chosen = choose_alpha(curves).set_index(CURVE)["alpha"] if validated else pd.Series(dtype=float)
     table = []
@@ -129,12 +137,10 @@ def wise_gain(curves: pd.DataFrame, *, target: str = "test", level: float = 0.95
         for choice, alpha in choices.items():
             if alpha is None:
                 continue
-            gains = {"": accuracy[alpha] - accuracy[1.0], "shift_": shift[alpha] - shift[1.0]}
             row = {**dict(zip(CURVE, values, strict=True)), "choice": choice, "alpha": alpha, "seeds": len(accuracy)}
             row |= {"accuracy": accuracy[alpha].mean(), "shift_accuracy": shift[alpha].mean()}
-            for prefix, gain in gains.items():
-                row |= over_seeds(gain, f"{prefix}gain", prefix, level=level, bounds=(-1.0, 1.0))
-            table.append({**row, "level": level, "interval": kind_of_interval(len(accuracy))})
+            gains = _over_tuned(curve, alpha)
+            table.append(row | over_seeds_or_examples(gains, _GAINS, level=level, bounds=(-1.0, 1.0)))
     order = [*CURVE, "choice", "alpha", "seeds", "accuracy", "gain", "low", "high"]
     order += ["shift_accuracy", "shift_gain", "shift_low", "shift_high", "level", "interval"]
     return pd.DataFrame(table)[order]
@@ -148,9 +154,21 @@ def _filled(curves: pd.DataFrame) -> pd.DataFrame:
     return curves.assign(**{name: value for name, value in lacking.items() if name not in curves})
 
 
-def _by_seed(curves: pd.DataFrame, target: str) -> pd.DataFrame:
+def _by_seed(curves: pd.DataFrame, target: str, level: float) -> pd.DataFrame:
     """A row for each point of each seed's curve: accuracy on the target, and the mean over the shift sets."""
-    return shift_means(_filled(curves), ["method", "merged", "seed", "alpha"], target)
+    return shift_means(_filled(curves), ["method", "merged", "seed", "alpha"], target, level=level)
+
+
+def _over_tuned(curve: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """What every seed gains over alpha 1, with the ends of one seed: a row a seed."""
+    at, tuned = (curve[curve["alpha"] == place].set_index("seed") for place in (alpha, 1.0))
+    columns = {}
+    for name, prefix in {"accuracy": "", "shift_accuracy": "shift_"}.items():
+        columns[f"{prefix}gain"] = at[name] - tuned[name]
+        for end, other in (("low", "high"), ("high", "low")):
+            against = end if alpha == 1 else other  # over itself a model gains nothing, for certain
+            columns[f"{prefix}gain_{end}"] = at[f"{name}_{end}"] - tuned[f"{name}_{against}"]
+    return pd.DataFrame(columns)
 
 
 def _best(by_alpha: pd.DataFrame) -> float:

@@ -79,6 +79,7 @@ _LISTS = {
 # Commands whose module defines its own options: it is imported only when its command is given.
 _PARTS = {
     "report": ("petl_study.report", "write report.html, tables and figures of a study"),
+    "recommend": ("petl_study.recommend", "which method to take for a task, and how much the evidence says"),
     "bench": ("petl_study.bench", "measure seconds and memory beside the plain way of doing the same"),
     "pretrain": ("petl_study.pretraining.cli", "pre-train the embedded backbone from rendered images"),
 }
@@ -104,7 +105,7 @@ def _run(study: str, options: argparse.Namespace) -> int:
     for name in ("workers", "threads"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be a whole number of at least 1, got {getattr(options, name)}.")
-    _require_device(options.device)
+    require_device(options.device)
     resolved = spec.load(study)
     out = options.out or Path("runs") / resolved.name
     engine = engines.create(options.engine, workers=options.workers, threads=options.threads, device=options.device)
@@ -123,7 +124,7 @@ def _export(options: argparse.Namespace) -> int:
             "export writes a run's model with its method folded into the backbone: say so with --merged."
             f" The tuned tensors alone, unmerged, are {options.directory / 'tuned.safetensors'}."
         )
-    _require_device(options.device)
+    require_device(options.device)
     from petl_study import export
 
     return export.run(options.directory, options.out, options.device)
@@ -148,7 +149,8 @@ def _quickstart(options: argparse.Namespace) -> int:
     return code
 
 
-def _require_device(name: str) -> None:
+def require_device(name: str) -> None:
+    """Raise where torch has no device of that name."""
     import torch
 
     try:

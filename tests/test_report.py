@@ -185,6 +185,60 @@ def test_an_unfinished_study_says_what_is_missing_and_ranks_only_what_is_complet
     assert rows["lora"][-1].strip() != "–"
 
 
+def test_uneven_shift_sets_are_named_and_stop_nothing(tmp_path, monkeypatch):
+    common = {"seeds": (0,), "failed": None, "examples": 60}
+    path = write_study(tmp_path / "study", tasks=("digits", "letters"), methods=("lora",), **common)
+    write_study(path / "more", tasks=("letters",), methods=("ssf",), **common)
+    monkeypatch.setattr(studies, "KINDS", ("noise", "blur"))  # and none of polarity
+    write_study(path / "fewer", tasks=("digits",), methods=("ssf",), **common)
+    for task, part in (("letters", "more"), ("digits", "fewer")):
+        (path / part / "runs" / task / "ssf").rename(path / "runs" / task / "ssf")
+    text = report.build(path).read_text("utf-8")
+    lacks = "method ssf, seed 0: polarity:1, polarity:2, polarity:3. Measure it there"
+    assert "Without a mean over the kinds of shift: task &#39;digits&#39;: 1 of 2 rows have no accuracy" in text
+    assert lacks in text
+    means = pd.read_csv(path / "tables" / "mean_over_shifts.csv")
+    assert set(means["task"]) == {"letters"}  # the other task is there as it was
+    assert (path / "figures" / "accuracy_under_shift.png").is_file()
+    shifts = pd.read_csv(path / "tables" / "shift.csv")
+    assert {"polarity"} == set(shifts.query("task == 'digits'")["kind"]) - set(
+        shifts.query("task == 'digits' and method == 'ssf'")["kind"]
+    )
+
+
+def test_without_any_mean_over_shifts_the_rest_is_there(tmp_path, monkeypatch):
+    common = {"tasks": ("digits",), "seeds": (0,), "failed": None, "examples": 60}
+    path = write_study(tmp_path / "study", methods=("lora",), **common)
+    monkeypatch.setattr(studies, "KINDS", ("noise",))
+    write_study(path / "fewer", methods=("ssf",), **common)
+    (path / "fewer" / "runs" / "digits" / "ssf").rename(path / "runs" / "digits" / "ssf")
+    page = Page(report.build(path).read_text("utf-8"))
+    assert "table-shifts" in page.tables
+    assert not (path / "figures" / "accuracy_under_shift.png").exists()
+    assert (path / "figures" / "accuracy_by_shift.png").is_file()
+
+
+def test_disagreement_and_overlap_have_their_intervals(study, page, out):
+    table = pd.read_csv(out / "tables" / "disagreement.csv")
+    assert (table["disagreement_low"] < table["disagreement"]).all()
+    assert set(table["interval"]) == {"bootstrap over examples"}
+    [row] = table.query("task == 'digits' and method_a == 'lora' and method_b == 'ssf'").to_dict("records")
+    [shown] = [
+        r for r in page.tables["table-disagreement"] if [cell.strip() for cell in r[:3]] == ["digits", "lora", "ssf"]
+    ]
+    assert shown[3].split() == [
+        f"{100 * row['disagreement']:.1f}",
+        f"[{100 * row['disagreement_low']:.1f},",
+        f"{100 * row['disagreement_high']:.1f}]",
+    ]
+    overlap = pd.read_csv(out / "tables" / "confidence_overlap.csv")
+    preds = analysis.load_predictions(study, "digits")
+    expected = analysis.confidence_overlap_by_method(preds).set_index(["method_a", "method_b"])["correct_jaccard"]
+    found = overlap[overlap["task"] == "digits"].set_index(["method_a", "method_b"])["correct_jaccard"]
+    assert found["lora", "ssf"] == pytest.approx(expected["lora", "ssf"])
+    assert len(page.tables["table-confidence_overlap"]) == 1 + len(overlap[overlap["method_a"] <= overlap["method_b"]])
+
+
 def test_only_failures_still_make_a_report(tmp_path):
     path = write_study(tmp_path / "study", tasks=("count",), methods=("full",), seeds=(1,))
     assert FAILED == ("count", "full", 1)

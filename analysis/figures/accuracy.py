@@ -6,7 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures import canvas
-from analysis.figures.dots import bars_note, dots
+from analysis.figures.dots import counted, dots
+from analysis.figures.rows import by_value
 from analysis.palette import ordered, style
 
 
@@ -19,26 +20,40 @@ def accuracy_by_task(table: pd.DataFrame) -> Figure:
         From `analysis.accuracy_table`. Tasks are ordered by group and name; methods by their mean over the tasks, the
         best on top, in the same order in every panel. A missing cell stays empty.
     """
-    canvas.require_rows(table, "task", "method", "accuracy", "low", "high")
-    methods = table.groupby("method")["accuracy"].mean().sort_values(kind="stable").index.tolist()
-    grouped = "group" in table
-    tasks = list(dict.fromkeys(table.sort_values(["group", "task"] if grouped else ["task"])["task"]))
-    columns = canvas.columns_of(len(tasks))
-    left = canvas.text_width(methods)
-    figure, axes = canvas.panels(len(tasks), columns=columns, width=2.4, height=0.75 + 0.19 * len(methods), left=left)
-    for i, (ax, task) in enumerate(zip(axes, tasks, strict=True)):
-        of_task = table[table["task"] == task].set_index("method")
-        for y, method in enumerate(methods):
-            if method in of_task.index:
-                row = 100 * of_task.loc[method, ["accuracy", "low", "high"]].astype(float)
-                ax.plot([row["low"], row["high"]], [y, y], color=style(method).colour, linewidth=1.2)
-                ax.plot(row["accuracy"], y, **canvas.look(style(method)))
-        canvas.ticks(ax.yaxis, methods, shown=i % columns == 0)
-        ax.set_ylim(-0.6, len(methods) - 0.4)
-        canvas.title(ax, task, of_task["group"].iloc[0] if grouped else "")
-        canvas.label(ax, x="test accuracy (%)" if i >= len(tasks) - columns else "")
-    canvas.note(figure, f"{canvas.what_bars_are(table)} Scales differ between tasks.")
-    return figure
+    canvas.require_single(table, "task", "method", "accuracy", "low", "high")
+    return dots(
+        table,
+        "accuracy",
+        panel="task",
+        panels=canvas.task_order(table),
+        order=by_value(table, "accuracy", ascending=False),
+        subtitle="group" if "group" in table else None,
+        unit=100,
+        label="test accuracy (%)",
+        note=f"{canvas.what_bars_are(table)} Scales differ between tasks.",
+    )
+
+
+def mean_accuracies(table: pd.DataFrame) -> Figure:
+    """A panel a scope, a line a method: its mean accuracy and interval, methods in order of the mean over all tasks.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `analysis.mean_accuracies`. `accuracy_against_parameters` shows the same against what was tuned.
+    """
+    canvas.require_single(table, "scope", "method", "accuracy", "low", "high", "tasks")
+    named = [f"{scope} ({canvas.tasks(n)})" for scope, n in zip(table["scope"], table["tasks"], strict=True)]
+    order = by_value(table[table["scope"] == "all tasks"], "accuracy", ascending=False)
+    return dots(
+        table.assign(panel=named),
+        "accuracy",
+        panel="panel",
+        order=order,
+        unit=100,
+        label="mean test accuracy (%)",
+        note=canvas.what_bars_are(table),
+    )
 
 
 def gain_over_baseline(table: pd.DataFrame, highlight: str = "full") -> Figure:
@@ -50,8 +65,8 @@ def gain_over_baseline(table: pd.DataFrame, highlight: str = "full") -> Figure:
         From `analysis.gain_over_baseline`. Tasks are ordered by group and name. The interval is drawn for `highlight`,
         whose marker is larger; the others' would hide each other.
     """
-    canvas.require_rows(table, "task", "method", "baseline", "gain", "low", "high")
-    tasks = list(dict.fromkeys(table.sort_values(["group", "task"] if "group" in table else ["task"])["task"]))[::-1]
+    canvas.require_single(table, "task", "method", "baseline", "gain", "low", "high")
+    tasks = canvas.task_order(table)[::-1]
     methods = ordered(table["method"])
     height, left = 0.9 + 0.22 * len(tasks), canvas.text_width(tasks)
     figure, [ax] = canvas.panels(1, columns=1, width=4.6, height=height, left=left, **canvas.key(methods))
@@ -69,8 +84,9 @@ def gain_over_baseline(table: pd.DataFrame, highlight: str = "full") -> Figure:
     canvas.label(ax, x=f"test accuracy minus that of {table['baseline'].iloc[0]} (percentage points)")
     canvas.legend(figure, methods, heading="method")
     shown = table[table["method"] == highlight]
-    bars = f" {bars_note(shown)} Drawn for {highlight} alone." if shown["low"].notna().any() else ""
-    canvas.note(figure, f"Grey: range of the methods{f' but {highlight}' if len(shown) else ''}.{bars}")
+    alone = f" Drawn for {highlight} alone." if shown["low"].notna().any() else ""
+    grey = f"Grey: range of the methods{f' but {highlight}' if len(shown) else ''}."
+    canvas.note(figure, f"{grey} {canvas.what_bars_are(table, shown)}{alone}")
     return figure
 
 
@@ -89,7 +105,7 @@ def relative_spread(table: pd.DataFrame) -> Figure:
         "relative_deviation",
         rows="task",
         unit=100,
-        label=f"standard deviation across {table['methods'].iloc[0]} methods (% of their mean accuracy)",
+        label=f"standard deviation across {counted(table, 'methods')} methods (% of their mean accuracy)",
         tick="noise",
-        note=f"{bars_note(table)} Stroke: expected of equally good methods.",
+        note=f"{canvas.what_bars_are(table)} Stroke: expected of equally good methods.",
     )

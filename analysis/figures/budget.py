@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from analysis.figures import canvas
-from analysis.figures.dots import bars_note
+from analysis.figures.dots import counted, dots
 from analysis.palette import ordered, style
 
 
@@ -21,11 +21,11 @@ def expected_best(table: pd.DataFrame) -> Figure:
         From `analysis.expected_best`. A line ends, with its method's marker, where the search does. `low` and `high`
         are not drawn: sixteen bands would hide each other.
     """
-    canvas.require_rows(table, "task", "method", "budget", "expected")
-    tasks = list(dict.fromkeys(table.sort_values(["group", "task"] if "group" in table else ["task"])["task"]))
+    canvas.require_single(table, "task", "method", "budget", "expected")
+    tasks = canvas.task_order(table)
     methods = ordered(table["method"])
     columns = canvas.columns_of(len(tasks))
-    figure, axes = canvas.panels(len(tasks), columns=columns, width=2.1, height=1.9, **canvas.key(methods))
+    figure, axes = canvas.panels(len(tasks), columns=columns, width=2.1, height=2.1, **canvas.key(methods))
     for i, (ax, task) in enumerate(zip(axes, tasks, strict=True)):
         some = table[table["task"] == task]
         for method in methods:
@@ -49,7 +49,7 @@ def ranks_at_budget(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.ranks_at_budget`.
     """
-    canvas.require_rows(table, "budget", "method", "mean_rank", "exhausted", "tasks")
+    canvas.require_single(table, "budget", "method", "mean_rank", "exhausted", "tasks")
     methods = ordered(table["method"])
     figure, [ax] = canvas.panels(1, columns=1, width=4.2, height=3.2, **canvas.key(methods))
     for method in methods:
@@ -61,7 +61,7 @@ def ranks_at_budget(table: pd.DataFrame) -> Figure:
             ax.plot(some["budget"], some["mean_rank"], **{**looks, "linestyle": "", **face})
     _trials(ax, int(table["budget"].max()))
     ax.invert_yaxis()
-    canvas.label(ax, x="trials of every search", y=f"mean rank over {table['tasks'].iloc[0]} tasks (1: best)")
+    canvas.label(ax, x="trials of every search", y=f"mean rank over {canvas.tasks(table['tasks'].iloc[0])} (1: best)")
     canvas.legend(figure, methods, heading="method", line=True)
     canvas.note(figure, "Hollow: the method's search has no more trials.")
     return figure
@@ -75,7 +75,7 @@ def rank_and_budget(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.rank_and_budget`.
     """
-    canvas.require_rows(table, "method", "search_trials", "mean_rank", "low", "high", "tasks")
+    canvas.require_single(table, "method", "search_trials", "mean_rank", "low", "high", "tasks")
     methods = ordered(table["method"])
     figure, [ax] = canvas.panels(1, columns=1, width=3.8, height=3.0, **canvas.key(methods))
     for row in table.to_dict("records"):
@@ -84,11 +84,31 @@ def rank_and_budget(table: pd.DataFrame) -> Figure:
         ax.plot(row["search_trials"], row["mean_rank"], **canvas.look(looks, 5.5))
     _trials(ax, int(table["search_trials"].max()))
     ax.invert_yaxis()
-    y = f"mean rank over {table['tasks'].iloc[0]} tasks (1: best)"
+    y = f"mean rank over {canvas.tasks(table['tasks'].iloc[0])} (1: best)"
     canvas.label(ax, x="trials of its search (mean over tasks)", y=y)
     canvas.legend(figure, methods, heading="method")
-    canvas.note(figure, bars_note(table))
+    canvas.note(figure, canvas.what_bars_are(table))
     return figure
+
+
+def budget_correlation(table: pd.DataFrame) -> Figure:
+    """A line a scope: the rank correlation of the size of a method's search with its mean rank.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `analysis.budget_correlation`. Left of the line: methods with larger searches rank better.
+    """
+    canvas.require_rows(table, "scope", "spearman", "low", "high", "methods", "tasks")
+    named = [f"{scope} ({canvas.tasks(n)})" for scope, n in zip(table["scope"], table["tasks"], strict=True)]
+    return dots(
+        table.assign(scope=named),
+        "spearman",
+        rows="scope",
+        label=f"rank correlation of search size and mean rank over {counted(table, 'methods')} methods (Spearman)",
+        reference=0.0,
+        note=f"{canvas.what_bars_are(table)} Below 0: larger searches rank better.",
+    )
 
 
 def _trials(ax: Axes, most: int) -> None:

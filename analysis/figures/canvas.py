@@ -16,6 +16,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.comparable import require_columns
 from analysis.palette import Style, style
 from petl_study.errors import InputError
 
@@ -152,18 +153,56 @@ def note(figure: Figure, text: str) -> None:
     figure.supxlabel(text, fontsize=SMALL, color="#777777", x=0.01, ha="left")
 
 
-def what_bars_are(table: pd.DataFrame) -> str:
-    """What the intervals of `table` are, in words: its columns `level` and `interval`."""
-    drawn = table[table["low"].notna()]
+def what_bars_are(table: pd.DataFrame, rows: pd.DataFrame | None = None) -> str:
+    """What the intervals of `table` are, in words: its columns `level` and `interval`. And whether its seeds differ.
+
+    `rows`: those of `table` whose intervals are drawn, where not all are.
+    """
+    drawn = table if rows is None else rows
+    drawn = drawn[drawn["low"].notna()]
     if drawn.empty:
-        return "No intervals: one seed."
+        return f"No intervals.{uneven_seeds(table)}"
     kinds = " or ".join(sorted(set(drawn["interval"]))) if "interval" in drawn else "paired bootstrap over examples"
-    return f"Bars: {drawn['level'].iloc[0]:.0%} interval, {kinds}."
+    return f"Bars: {drawn['level'].iloc[0]:.0%} interval, {kinds}.{uneven_seeds(table)}"
+
+
+def uneven_seeds(table: pd.DataFrame) -> str:
+    """A sentence, with a space before, if the numbers of `table` rest on different numbers of seeds; else nothing.
+
+    From its columns `fewest_seeds` and `most_seeds`, or `seeds`. Two protocols may differ.
+    """
+    fewest, most = ("fewest_seeds", "most_seeds") if "fewest_seeds" in table else ("seeds", "seeds")
+    if not {fewest, most} <= set(table) or not pd.api.types.is_numeric_dtype(table[fewest]):
+        return ""
+    parts = [some for _, some in table.groupby("protocol")] if "protocol" in table else [table]
+    differ = [(int(some[fewest].min()), int(some[most].max())) for some in parts]
+    said = dict.fromkeys(f"{least} to {largest}" for least, largest in differ if least < largest)
+    return f" Seeds differ: {' or '.join(said)} a task." if said else ""
 
 
 def require_rows(table: pd.DataFrame, *columns: str) -> None:
     """Refuse a frame that a figure cannot be drawn of."""
-    if missing := [column for column in columns if column not in table]:
-        raise InputError(f"the table has no column {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
     if table.empty:
         raise InputError("the table has no rows, so there is nothing to draw")
+    require_columns(table, columns)
+
+
+def require_single(table: pd.DataFrame, *columns: str) -> None:
+    """As `require_rows`, for a figure that has no place for a second protocol: its marks would lie on the first's."""
+    require_rows(table, *columns)
+    protocols = sorted(set(table["protocol"])) if "protocol" in table else []
+    if len(protocols) > 1:
+        raise InputError(
+            f"this figure shows one protocol; the table has {', '.join(protocols)}."
+            " Draw one at a time, such as table[table.protocol == NAME]."
+        )
+
+
+def tasks(count: int) -> str:
+    """So many tasks, in words."""
+    return f"{count} task{'' if count == 1 else 's'}"
+
+
+def task_order(table: pd.DataFrame) -> list[str]:
+    """The tasks of `table` by group, where it has them, and name."""
+    return list(dict.fromkeys(table.sort_values(["group", "task"] if "group" in table else ["task"])["task"]))

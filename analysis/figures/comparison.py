@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures import canvas, matrix
-from analysis.figures.dots import bars_note, counted, dots
+from analysis.figures import canvas
+from analysis.figures.dots import counted, dots
+from analysis.figures.matrix import heat_map, square
 
 
 def strengths(table: pd.DataFrame) -> Figure:
@@ -19,7 +19,8 @@ def strengths(table: pd.DataFrame) -> Figure:
         From `analysis.strengths`.
     """
     canvas.require_rows(table, "method", "strength", "tasks", "prior")
-    note = f"{bars_note(table)} {counted(table, 'tasks')} tasks, and {counted(table, 'prior')} on which all tie."
+    tasks = f"{counted(table, 'tasks')} tasks, and {counted(table, 'prior')} on which all tie."
+    note = f"{canvas.what_bars_are(table)} {tasks}"
     label = "Bradley-Terry strength (log-odds of winning against the average)"
     return dots(table, "strength", label=label, reference=0.0, note=note)
 
@@ -35,7 +36,7 @@ def interquartile_means(table: pd.DataFrame) -> Figure:
     """
     canvas.require_rows(table, "method", "interquartile_mean", "tasks")
     label = f"interquartile mean of test accuracy over {counted(table, 'tasks')} tasks (%)"
-    return dots(table, "interquartile_mean", label=label, unit=100, note=bars_note(table))
+    return dots(table, "interquartile_mean", label=label, unit=100, note=canvas.what_bars_are(table))
 
 
 def probability_of_improvement(table: pd.DataFrame) -> Figure:
@@ -46,24 +47,19 @@ def probability_of_improvement(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.probability_of_improvement`. Methods are in order of their mean probability, the best on top.
     """
-    canvas.require_rows(table, "method_a", "method_b", "probability", "low", "high", "level")
+    canvas.require_single(table, "method_a", "method_b", "probability", "low", "high", "level")
     methods = table.groupby("method_a")["probability"].mean().sort_values(ascending=False, kind="stable").index.tolist()
-    square = {
-        name: table.pivot_table(index="method_a", columns="method_b", values=name, dropna=False)
-        .reindex(index=methods, columns=methods)
-        .to_numpy(dtype=float)
-        for name in ("probability", "low", "high")
-    }
-    size, names = max(1.8, matrix.CELL * len(methods)), canvas.text_width(methods)
-    figure, [ax] = canvas.panels(1, columns=1, width=size + 0.3, height=size + 0.5 + names, left=names, right=0.9)
-    image = matrix.cells(ax, 100 * square["probability"], methods, methods, least=0, most=100, colours="PuOr_r")
-    sure = (square["low"] > 0.5) | (square["high"] < 0.5)
-    y, x = np.nonzero(sure)
-    ax.scatter(x, y, s=5, color=matrix.ink(image)[y, x])
-    matrix.bar(figure, image, [ax], "row is more accurate than column (% of tasks)")
-    note = "" if table["low"].isna().all() else f"Dot: the {table['level'].iloc[0]:.0%} interval leaves out 50 %."
-    canvas.note(figure, note)
-    return figure
+    low, high = (square(table, name, methods) for name in ("low", "high"))
+    known = f"Dot: the {table['level'].iloc[0]:.0%} interval leaves out 50 %." if table["low"].notna().any() else ""
+    return heat_map(
+        pd.DataFrame(100 * square(table, "probability", methods), methods, methods),
+        label="row is more accurate than column (% of tasks)",
+        least=0,
+        most=100,
+        colours="PuOr_r",
+        marked=(low > 0.5) | (high < 0.5),
+        note=f"{known or 'No intervals.'}{canvas.uneven_seeds(table)}",
+    )
 
 
 def best_sets(table: pd.DataFrame) -> Figure:
@@ -78,12 +74,12 @@ def best_sets(table: pd.DataFrame) -> Figure:
     whole = table[table["scope"] == "all tasks"]
     order = (whole if len(whole) else table)["method"].drop_duplicates().tolist()
     level = table["level"].iloc[0]
-    tasks = table.groupby("scope")["tasks"].first()
-    named = table.assign(panel=[f"{scope} ({tasks[scope]} tasks)" for scope in table["scope"]])
+    titles = [f"{scope} ({canvas.tasks(n)})" for scope, n in zip(table["scope"], table["tasks"], strict=True)]
+    named = table.assign(panel=titles)
     powerless = sorted(set(table.loc[table["smallest_p"] >= 1 - level, "scope"]))
     note = (
         f"Shaded: not distinguishable from the best ({table['test'].iloc[0]} test, Holm, {level:.0%})."
-        " Bars: t interval over tasks."
+        f" Bars: t interval over tasks.{canvas.uneven_seeds(table)}"
     )
     if powerless:
         note += f" Too few tasks to tell: {', '.join(powerless)}."

@@ -24,12 +24,15 @@ def dots(
     *,
     label: str,
     rows: str = "method",
+    looks: str = "method",
     order: Sequence[str] | None = None,
     panel: str | None = None,
     panels: Sequence[Any] | None = None,
+    subtitle: str | None = None,
     unit: float = 1.0,
     reference: float | None = None,
     tick: str | None = None,
+    beside: str | None = None,
     shade: str | None = None,
     note: str = "",
 ) -> Figure:
@@ -39,14 +42,20 @@ def dots(
     ----------
     value : str
         The column that is drawn, times `unit`, with its `low` and `high`. `label` names it and its unit.
+    looks : str
+        The column of the methods whose look the rows have; where there is none, all look alike.
     order : sequence, optional
         The rows, the first on top; as they first occur in `table` by default.
     panels : sequence, optional
         The panels in order, likewise.
+    subtitle : str, optional
+        A column whose value, one a panel, stands in grey beside its title.
     reference : float, optional
         Where a vertical line stands, in the unit of the axis.
     tick : str, optional
         A column that is marked by a short upright stroke, such as what chance alone would give.
+    beside : str, optional
+        A column of short texts that stand on the right of their rows.
     shade : str, optional
         A column of booleans: the rows that stand on a shaded ground.
 
@@ -54,12 +63,14 @@ def dots(
     """
     if panel is None and "protocol" in table:
         panel = "protocol"
-    canvas.require_rows(table, rows, value, "low", "high", *([panel] if panel else []))
+    check = canvas.require_rows if panel == "protocol" else canvas.require_single
+    check(table, rows, value, "low", "high", *([panel] if panel else []))
     order = list(dict.fromkeys(table[rows])) if order is None else list(order)
     order = order[::-1]  # the first on top
     split = [None] if panel is None else list(dict.fromkeys(table[panel]) if panels is None else panels)
     columns = canvas.columns_of(len(split))
     width, left = 3.6 if len(split) == 1 else 2.3, canvas.text_width(order)
+    width += canvas.text_width(table[beside]) if beside else 0.0
     label = canvas.wrapped(label, width, canvas.NORMAL)
     below = canvas.wrapped(note, left + columns * width, canvas.SMALL)
     lines = label.count("\n") + len(below.splitlines())  # once a sheet, and shared by its rows of panels
@@ -69,12 +80,12 @@ def dots(
         some = table if panel is None else table[table[panel] == name]
         if reference is not None:
             ax.axvline(reference, color="#333333", linewidth=0.8)
-        _draw(ax, some, value, rows=rows, order=order, unit=unit, tick=tick, shade=shade)
+        _draw(ax, some, value, rows=rows, looks=looks, order=order, unit=unit, tick=tick, beside=beside, shade=shade)
         canvas.ticks(ax.yaxis, order, shown=i % columns == 0)
         ax.set_ylim(-0.6, len(order) - 0.4)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=7 if len(split) == 1 else 5))
         if panel is not None:
-            canvas.title(ax, str(name))
+            canvas.title(ax, str(name), str(some[subtitle].iloc[0]) if subtitle else "")
         canvas.label(ax, x=label if i >= len(split) - columns else "")
     if note:
         canvas.note(figure, note)
@@ -87,12 +98,14 @@ def _draw(
     value: str,
     *,
     rows: str,
+    looks: str,
     order: Sequence[str],
     unit: float,
     tick: str | None,
+    beside: str | None,
     shade: str | None,
 ) -> None:
-    looks = [style(name) if rows == "method" else _PLAIN for name in table[rows]]
+    styles = [style(name) for name in table[looks]] if looks in table else [_PLAIN] * len(table)
     y = [order.index(name) for name in table[rows]]
     if shade:
         for place in (place for place, shaded in zip(y, table[shade], strict=True) if shaded):
@@ -100,20 +113,15 @@ def _draw(
     if tick:
         ends = [place - 0.35 for place in y], [place + 0.35 for place in y]
         ax.vlines(unit * table[tick], *ends, color="#555555", linewidth=1.0)
-    ax.hlines(y, unit * table["low"], unit * table["high"], colors=[look.colour for look in looks], linewidth=1.2)
-    for place, found, look in zip(y, unit * table[value], looks, strict=True):
+    ax.hlines(y, unit * table["low"], unit * table["high"], colors=[look.colour for look in styles], linewidth=1.2)
+    for place, found, look in zip(y, unit * table[value], styles, strict=True):
         ax.plot(found, place, **canvas.look(look))
+    if beside:
+        for place, text in zip(y, table[beside], strict=True):
+            ax.text(1.02, place, canvas.short(text), transform=ax.get_yaxis_transform(), va="center",
+                    fontsize=canvas.SMALL, color="#555555")  # fmt: skip
 
 
 def counted(table: pd.DataFrame, column: str) -> str:
     """How many there are: one number, or several where the table's parts differ."""
     return " or ".join(f"{count:g}" for count in sorted(set(table[column])))
-
-
-def bars_note(table: pd.DataFrame) -> str:
-    """What the bars are: from the columns `level` and `interval`."""
-    drawn = table[table["low"].notna()]
-    if drawn.empty:
-        return "No intervals."
-    kinds = " or ".join(sorted(set(drawn["interval"])))
-    return f"Bars: {drawn['level'].iloc[0]:.0%} interval, {kinds}."

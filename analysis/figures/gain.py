@@ -15,12 +15,16 @@ def ensemble_gain(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `analysis.ensemble_gain`, of several tasks and rules: `task` and `combine` beside its columns.
+        From `analysis.ensemble_gain`; several of them put together are told apart by columns `task` and `combine` (the
+        rule).
     """
-    canvas.require_rows(table, "task", "combine", "against", "gain", "low", "high")
+    canvas.require_rows(table, "against", "gain", "low", "high")
+    one_rule = "combine" not in table
+    lacking = {"task": "", "combine": "mean_logit"}  # of one rule, whichever it is, the looks say nothing
+    table = table.assign(**{name: value for name, value in lacking.items() if name not in table})
     tasks = list(dict.fromkeys(table["task"]))[::-1]  # the first on top
     against, rules = (list(dict.fromkeys(table[name])) for name in ("against", "combine"))
-    key = canvas.key_width([f"ensemble:{rule}" for rule in rules])
+    key = 0.0 if one_rule else canvas.key_width([f"ensemble:{rule}" for rule in rules])
     height = 1.1 + (0.12 + 0.13 * len(rules)) * len(tasks)
     figure, axes = canvas.panels(
         len(against), columns=len(against), width=2.3, height=height, left=canvas.text_width(tasks), right=key
@@ -36,6 +40,7 @@ def ensemble_gain(table: pd.DataFrame) -> Figure:
         ax.set_ylim(-0.6, len(tasks) - 0.4)
         canvas.title(ax, f"over the {name}")
         canvas.label(ax, x="gain (percentage points)")
-    canvas.legend(figure, [f"ensemble:{rule}" for rule in rules], heading="rule")
+    if not one_rule:
+        canvas.legend(figure, [f"ensemble:{rule}" for rule in rules], heading="rule")
     canvas.note(figure, canvas.what_bars_are(table))
     return figure

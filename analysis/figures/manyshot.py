@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis.figures import canvas
+from analysis.figures.dots import dots
 from analysis.figures.parameters import short_number
 from analysis.palette import ordered, style
 from petl_study.errors import InputError
@@ -23,12 +26,14 @@ def accuracy_by_size(table: pd.DataFrame, x: str = "tuned_parameters") -> Figure
     table : DataFrame
         From `analysis.accuracy_by_size`.
     x : str
-        ``tuned_parameters``, or ``size``, where the numbers of parameters are not all known. What has no `x` is drawn
-        as a level line if the method has one size, and is counted in the note if it has several.
+        ``tuned_parameters``, or ``size``, where the numbers of parameters are not all known. What has no `x`, or 0,
+        which has no place on a logarithmic scale, is drawn as a level line if the method has one size, and is counted
+        in the note if it has several.
     """
     if x not in _LABELS:
         raise InputError(f"x must be one of {', '.join(_LABELS)}; got {x!r}")
-    canvas.require_rows(table, "dataset", "task", "train_examples", "method", "accuracy", "low", "high", x)
+    canvas.require_single(table, "dataset", "task", "train_examples", "method", "accuracy", "low", "high", x)
+    table = table.assign(**{x: table[x].where(table[x] > 0)})
     order = ["dataset", "train_examples", "task"]
     tasks = table.sort_values(order, kind="stable")["task"].drop_duplicates().tolist()
     methods = ordered(table["method"])
@@ -45,7 +50,8 @@ def accuracy_by_size(table: pd.DataFrame, x: str = "tuned_parameters") -> Figure
             else:
                 _line(ax, of_method, x, method)
         _logarithmic(ax)
-        canvas.title(ax, task, f"{some['train_examples'].iloc[0]:,.0f} examples")
+        examples = some["train_examples"].iloc[0]
+        canvas.title(ax, task, f"{examples:,.0f} examples" if pd.notna(examples) else "")
         x_label = _LABELS[x] if i >= len(tasks) - columns else ""
         canvas.label(ax, x=x_label, y="test accuracy (%)" if i % columns == 0 else "")
     canvas.legend(figure, methods, heading="method", line=True)
@@ -64,7 +70,7 @@ def accuracy_by_examples(table: pd.DataFrame) -> Figure:
         From `analysis.accuracy_by_size`. A method with several sizes is drawn as a band over them and a line through
         their mean; choose one size beforehand to see that one.
     """
-    canvas.require_rows(table, "dataset", "train_examples", "method", "accuracy", "low", "high")
+    canvas.require_single(table, "dataset", "train_examples", "method", "accuracy", "low", "high")
     several = table.groupby("dataset")["train_examples"].transform("nunique") > 1
     if not several.any():
         raise InputError("no data set has training sets of two sizes or more, so there is no curve to draw")
@@ -90,6 +96,57 @@ def accuracy_by_examples(table: pd.DataFrame) -> Figure:
     canvas.legend(figure, methods, heading="method", line=True)
     canvas.note(figure, f"{canvas.what_bars_are(table)} Band: range over a method's sizes, and their mean.")
     return figure
+
+
+def overtaking(table: pd.DataFrame) -> Figure:
+    """A panel a data set or training set, a line a method: how far it is ahead of the baseline, from first to last.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `analysis.overtaking`. The stroke is of the fewest examples (or the smallest size), the mark of the most;
+        beside it stands where the lines cross, and between what if there are seeds. What ends left of 0 was overtaken,
+        or was never ahead.
+    """
+    canvas.require_single(table, "dataset", "task", "method", "size", "baseline", "by", "first", "last", "crossing")
+    lines = table[table["outcome"] != "not measured"]
+    canvas.require_rows(lines)
+    along_examples = table["by"].iloc[0] == "train_examples"
+    places = ordered(lines["method"])
+    lines = lines.sort_values(["method", "size"], key=lambda c: c.map(places.index) if c.name == "method" else c)
+    sized = zip(lines["method"], lines["size"], strict=True)
+    ends = lines[["first", "last"]]
+    lines = lines.assign(
+        line=[f"{method} {size:g}" if along_examples and pd.notna(size) else method for method, size in sized],
+        crosses=[_where(row) for row in lines.to_dict("records")],
+        low=ends.min(axis="columns"),
+        high=ends.max(axis="columns"),
+    )
+    drawn = table[table["low"].notna()]
+    interval = f" ({drawn['level'].iloc[0]:.0%} interval, {drawn['interval'].iloc[0]})" if len(drawn) else ""
+    stroke = "fewest examples, mark: most" if along_examples else "smallest size, mark: largest"
+    left_out = f" Not measured: {len(table) - len(lines)}." if len(table) > len(lines) else ""
+    return dots(
+        lines,
+        "last",
+        rows="line",
+        panel="dataset" if along_examples else "task",
+        unit=100,
+        label=f"test accuracy minus that of {table['baseline'].iloc[0]} (percentage points)",
+        reference=0.0,
+        tick="first",
+        beside="crosses",
+        note=f"Stroke: {stroke}. Number: where they are equal{interval}.{left_out}{canvas.uneven_seeds(lines)}",
+    )
+
+
+def _where(row: dict[Any, Any]) -> str:
+    """Where a series crosses the baseline, in two digits, and the interval of it; nothing if it does not."""
+    if pd.isna(row["crossing"]):
+        return ""
+    where, low, high = (short_number(float(f"{row[name]:.2g}")) for name in ("crossing", "low", "high"))
+    between = f" ({low} to {high})" if pd.notna(row["low"]) else ""
+    return f"{where}{between}{' and more' if row['outcome'] == 'several crossings' else ''}"
 
 
 def _line(ax: Axes, rows: pd.DataFrame, x: str, method: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -13,6 +14,53 @@ from numpy.typing import NDArray
 from analysis.figures import canvas
 
 CELL = 0.19  # inches: a line of small print
+WIDE = 0.24  # inches: room for a number of two digits
+
+
+def heat_map(
+    values: pd.DataFrame,
+    *,
+    label: str,
+    least: float,
+    most: float,
+    colours: str,
+    marked: NDArray[np.bool_] | None = None,
+    number: str = "",
+    note: str = "",
+) -> Figure:
+    """One table on a sheet of its own: its index down, its columns across.
+
+    Parameters
+    ----------
+    label : str
+        What the colours, from `least` to `most`, are of, and its unit.
+    marked : (rows, columns) bool, optional
+        The cells that have a dot.
+    number : str
+        How the numbers in the cells are written, such as ``{:.0f}``; none where it is empty.
+    """
+    down, across = [str(name) for name in values.index], [str(name) for name in values.columns]
+    width = max(2.0, (WIDE if number else CELL) * len(across)) + 0.3
+    tall, left, right = max(1.6, CELL * len(down)), canvas.text_width(down), 1.0
+    below = canvas.wrapped(note, left + width + right, canvas.SMALL)
+    height = tall + 0.5 + canvas.text_width(across) + 0.15 * len(below.splitlines())
+    figure, [ax] = canvas.panels(1, columns=1, width=width, height=height, left=left, right=right)
+    image = cells(ax, values.to_numpy(dtype=float), down, across, least=least, most=most, colours=colours)
+    if marked is not None:
+        y, x = np.nonzero(marked)
+        ax.scatter(x, y, s=5, color=ink(image)[y, x])
+    if number:
+        numbers(ax, image, number)
+    bar(figure, image, [ax], canvas.wrapped(label, tall, canvas.NORMAL), beyond=bool((values > most).any(axis=None)))
+    if note:
+        canvas.note(figure, note)
+    return figure
+
+
+def square(table: pd.DataFrame, value: str, order: list[str]) -> NDArray[np.float64]:
+    """`value` of every `method_a` (down) with every `method_b` (across), in this order; NaN where there is none."""
+    cells_of = table.pivot_table(index="method_a", columns="method_b", values=value, dropna=False)
+    return cells_of.reindex(index=order, columns=order).to_numpy(dtype=float)
 
 
 def cells(

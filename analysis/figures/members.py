@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures import canvas, rows
 from analysis.palette import ordered, style
 
+_FEW = 60  # subsets whose bars can be told apart
 _SIZES = ("#56B4E9", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")
 
 
@@ -46,7 +47,8 @@ def subsets(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `analysis.subsets`. The star is the subset that validation picks.
+        From `analysis.subsets`. The star is the subset that validation picks, with its interval; where there are few,
+        the others have theirs.
     """
     canvas.require_rows(table, "size", "rank", "val_accuracy", "test_accuracy")
     sizes = sorted(set(table["size"]))
@@ -60,6 +62,12 @@ def subsets(table: pd.DataFrame) -> Figure:
         x, y = 100 * some["val_accuracy"], 100 * some["test_accuracy"]
         ax.scatter(x, y, s=area, marker=marker[size], color=colour[size], alpha=0.6, linewidths=0)
     best = table[table["rank"] == table["rank"].min()]
+    if "interval" in table:
+        barred = table if len(table) <= _FEW else best
+        colours = [colour[size] for size in barred["size"]]
+        ends = 100 * barred["low"], 100 * barred["high"]
+        ax.vlines(100 * barred["val_accuracy"], *ends, colors=colours, linewidth=0.7, alpha=0.5)
+        ax.vlines(100 * best["val_accuracy"], 100 * best["low"], 100 * best["high"], colors="#000000", linewidth=1.2)
     ax.plot(100 * best["val_accuracy"], 100 * best["test_accuracy"], "*", color="#000000", markersize=11)
     canvas.label(ax, x="validation accuracy (%)", y="test accuracy (%)")
     handles = [Line2D([], [], linestyle="", marker=marker[size], color=colour[size], markersize=4.5) for size in sizes]
@@ -72,6 +80,12 @@ def subsets(table: pd.DataFrame) -> Figure:
         frameon=False,
         labelcolor="#333333",
     )
+    gained = f" The star gains {100 * best['gain'].iloc[0]:+.1f} points over its member that validation would pick."
+    if "interval" not in table:
+        canvas.note(figure, f"No intervals.{gained if 'gain' in best else ''}")
+        return figure
+    low, high = (100 * best[f"gain_{end}"].iloc[0] for end in ("low", "high"))
+    canvas.note(figure, f"{canvas.what_bars_are(table)}{gained[:-1]} [{low:+.1f}, {high:+.1f}].")
     return figure
 
 

@@ -43,28 +43,27 @@ def accuracy_differences(table: pd.DataFrame, *, alpha: float = 0.05) -> Figure:
         below `alpha`.
     """
     canvas.require_rows(table, "run_a", "run_b", "difference", "p_holm", "accuracy_a", "accuracy_b")
-    accuracy = {**dict(zip(table["run_a"], table["accuracy_a"], strict=True))}
+    accuracy = dict(zip(table["run_a"], table["accuracy_a"], strict=True))
     accuracy |= dict(zip(table["run_b"], table["accuracy_b"], strict=True))
     order = sorted(accuracy, key=lambda run: (-accuracy[run], run))
     place = {run: i for i, run in enumerate(order)}
-    differences, marked = np.full((len(order), len(order)), np.nan), []
+    differences, marked = np.full((len(order), len(order)), np.nan), np.zeros((len(order), len(order)), dtype=bool)
     for row in table.to_dict("records"):
         a, b = place[row["run_a"]], place[row["run_b"]]
         differences[a, b], differences[b, a] = 100 * row["difference"], -100 * row["difference"]
-        marked += [(a, b), (b, a)] if row["p_holm"] < alpha else []
+        marked[a, b] = marked[b, a] = row["p_holm"] < alpha
     names = _names(table)
     shown = [names[run] for run in order]
-    size = max(2.0, 0.17 * len(order))
-    long = canvas.text_width(shown)
-    figure, [ax] = canvas.panels(1, columns=1, width=size + 1.2, height=size + long + 0.6, left=long)
-    most = max(1e-9, float(np.nanmax(np.abs(differences))))
-    image = matrix.cells(ax, differences, shown, shown, least=-most, most=most, colours="PuOr")
-    if marked:
-        y, x = np.array(marked).T
-        ax.plot(x, y, ".", color="#000000", markersize=2.5)
-    matrix.bar(figure, image, [ax], "row minus column\n(percentage points of accuracy)")
-    canvas.note(figure, f"Dot: McNemar's mid-p below {alpha:g} after Holm's correction.")
-    return figure
+    most = float(np.nanmax(np.abs(differences)))
+    return matrix.heat_map(
+        pd.DataFrame(differences, shown, shown),
+        label="row minus column (percentage points of accuracy)",
+        least=-most,
+        most=most,
+        colours="PuOr",
+        marked=marked,
+        note=f"Dot: McNemar's mid-p below {alpha:g} after Holm's correction.",
+    )
 
 
 def _names(table: pd.DataFrame) -> dict[int, str]:

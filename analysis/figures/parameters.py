@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from analysis.figures import canvas
 from analysis.palette import ordered, style
+from petl_study.errors import InputError
 
 
 def accuracy_against_parameters(table: pd.DataFrame) -> Figure:
@@ -22,12 +23,13 @@ def accuracy_against_parameters(table: pd.DataFrame) -> Figure:
         tunes nothing but the classifier stands at 0, left of a break in the axis. Horizontal bars span the sizes that
         the search chose on different tasks.
     """
-    canvas.require_rows(table, "scope", "method", "tuned_parameters", "accuracy", "low", "high")
+    canvas.require_single(table, "scope", "method", "tuned_parameters", "accuracy", "low", "high")
     table = table[table["scope"] != "mean of groups"]
     scopes = list(dict.fromkeys(table["scope"]))
     columns = canvas.columns_of(len(scopes))
     methods = ordered(table.loc[table["tuned_parameters"].notna(), "method"])
-    canvas.require_rows(table[table["method"].isin(methods)])
+    if not methods:
+        raise InputError("tuned_parameters is not known of any method, so there is nothing to draw accuracy against")
     figure, axes = canvas.panels(len(scopes), columns=columns, width=2.8, height=2.3, **canvas.key(methods))
     sizes = table[["tuned_parameters", "fewest_parameters", "most_parameters"]].to_numpy(dtype=float)
     positive = sizes[sizes > 0]
@@ -42,7 +44,7 @@ def accuracy_against_parameters(table: pd.DataFrame) -> Figure:
             ax.plot([x, x], [100 * row.low, 100 * row.high], color=looks.colour, linewidth=1.0)
             ax.plot([left, right], [100 * row.accuracy] * 2, color=looks.colour, linewidth=1.0)
             ax.plot(x, 100 * row.accuracy, **canvas.look(looks, 5.5))
-        _logarithmic(ax, zero_at, positive.max() if len(positive) else 10.0, has_zero)
+        logarithmic(ax, zero_at, positive.max() if len(positive) else 10.0, has_zero)
         canvas.title(ax, scope)
         canvas.label(
             ax,
@@ -56,7 +58,7 @@ def accuracy_against_parameters(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _logarithmic(ax: Axes, zero_at: float, most: float, has_zero: bool) -> None:
+def logarithmic(ax: Axes, zero_at: float, most: float, has_zero: bool) -> None:
     """A logarithmic x axis from below the smallest size to above `most`; 0 is shown at `zero_at`, behind a break."""
     ax.set_xscale("log")
     first = int(np.floor(np.log10(zero_at))) + (1 if has_zero else 0)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from analysis.connectivity import barriers_by_method
 from analysis.figures import canvas, matrix
 from analysis.figures.key import key
 from analysis.palette import ordered, style
@@ -59,7 +60,8 @@ def linear_paths(table: pd.DataFrame, measure: str = "loss") -> Figure:
         Line2D([], [], linestyle=":", color=_GREY, label="between the ends"),
     ]
     key(figure, lines, heading=measure)
-    canvas.note(figure, "Across: from one model (left) to the other. A barrier: weights worse than the dotted line.")
+    barrier = "A barrier: weights worse than the dotted line."
+    canvas.note(figure, f"Across: from one model (left) to the other. {barrier} Single runs, one set: no intervals.")
     return figure
 
 
@@ -69,7 +71,9 @@ def barrier_heat_map(table: pd.DataFrame, measure: str = "loss_barrier") -> Figu
     Parameters
     ----------
     table : DataFrame
-        From `analysis.barriers_by_method`. The diagonal, where a method has several seeds, is the baseline.
+        From `analysis.barriers_by_method`. Of a table of pairs of runs, from `analysis.barriers`, the means by method
+        are drawn. The diagonal, where a method has several seeds, is the baseline. A dot marks a barrier whose interval
+        leaves out 0.
     measure : str
         ``loss_barrier`` or ``error_barrier``.
     """
@@ -77,29 +81,45 @@ def barrier_heat_map(table: pd.DataFrame, measure: str = "loss_barrier") -> Figu
         raise unknown("measure", measure, _BARRIERS)
     canvas.require_rows(table, "method_a", "method_b", measure)
     label, factor = _BARRIERS[measure]
+    table = barriers_by_method(table) if "run_a" in table else table
     table = table if "task" in table else table.assign(task="")
     tasks, methods = list(dict.fromkeys(table["task"])), ordered([*table["method_a"], *table["method_b"]])
     several = bool((table["method_a"] == table["method_b"]).any())
-    down, across = (methods, methods) if several else (methods[1:], methods[:-1])
+    shown = (slice(0 if several else 1, None), slice(None if several else -1))  # without seeds, no diagonal
+    down, across = methods[shown[0]], methods[shown[1]]
     size, names = max(1.7, 0.36 * len(methods)), canvas.text_width(methods)
     columns = canvas.columns_of(len(tasks))
     figure, axes = canvas.panels(
         len(tasks), columns=columns, width=size + 0.3 + names, height=size + 0.4 + names, right=0.8
     )
+    ends = [f"{measure.removesuffix('_barrier')}_{end}" for end in ("low", "high")]
+    canvas.require_rows(table, *ends)
     reach = factor * float(table[measure].abs().max())
     digits = 1 if reach >= 10 else 2 if reach >= 0.1 else 3
     for ax, task in zip(axes, tasks, strict=True):
-        of_task = table[table["task"] == task].pivot_table(index="method_a", columns="method_b", values=measure)
-        heights = factor * of_task.reindex(index=down, columns=across).to_numpy()
+        of_task = table[table["task"] == task]
+        heights = factor * matrix.square(of_task, measure, methods)[shown]
         heights[np.triu_indices(len(down), k=1)] = np.nan
         heights = heights.round(digits) + 0.0  # no -0
         image = matrix.cells(ax, heights, down, across, least=-reach, most=reach, colours="PuOr_r")
         if len(methods) <= _READABLE:
             matrix.numbers(ax, image, f"{{:.{digits}f}}", size=5.5)
+        low, high = (matrix.square(of_task, name, methods)[shown] for name in ends)
+        y, x = np.nonzero(((low > 0) | (high < 0)) & np.isfinite(heights))
+        aside = 0.36 if len(methods) <= _READABLE else 0.0  # beside the number
+        ax.scatter(x + aside, y + aside, s=3.5, color=matrix.ink(image)[y, x], linewidths=0)
         canvas.title(ax, task)
     matrix.bar(figure, image, axes, label)
-    canvas.note(figure, "Below 0: no barrier." + (" Diagonal: one method under two seeds." if several else ""))
+    diagonal = " Diagonal: one method under two seeds." if several else ""
+    canvas.note(figure, f"Below 0: no barrier.{diagonal} {_what_dots_are(table, ends[0])}")
     return figure
+
+
+def _what_dots_are(table: pd.DataFrame, low: str) -> str:
+    if table[low].isna().all():
+        return "No intervals: too few seeds."
+    kinds = " or ".join(sorted(set(table["interval"]) - {"none"}))
+    return f"Dot: the {table['level'].iloc[0]:.0%} interval, {kinds}, leaves out 0."
 
 
 def _end(path: pd.DataFrame, side: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures import canvas
-from analysis.figures.dots import bars_note, counted, dots
-from analysis.figures.matrix import CELL, bar, cells
+from analysis.figures.dots import counted, dots
+from analysis.figures.matrix import CELL, bar, cells, heat_map, square
 from analysis.palette import style
 
 _INK = "#333333"
@@ -27,8 +28,7 @@ def mean_ranks(table: pd.DataFrame) -> Figure:
     canvas.require_rows(table, "method", "mean_rank", "low", "high", "tasks", "level")
     table = table.sort_values("mean_rank", kind="stable")
     label = f"mean rank over {counted(table, 'tasks')} tasks (1: best)"
-    known = table["low"].notna().any() and "interval" in table
-    return dots(table, "mean_rank", label=label, note=bars_note(table) if known else "")
+    return dots(table, "mean_rank", label=label, note=canvas.what_bars_are(table))
 
 
 def ranking_frequency(table: pd.DataFrame) -> Figure:
@@ -39,7 +39,7 @@ def ranking_frequency(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.ranking_frequency`.
     """
-    canvas.require_rows(table, "scope", "method", "rank", "frequency", "tasks")
+    canvas.require_single(table, "scope", "method", "rank", "frequency", "tasks")
     scopes = list(dict.fromkeys(table["scope"]))
     count = int(table["rank"].max())
     columns = min(2, len(scopes))
@@ -63,11 +63,62 @@ def ranking_frequency(table: pd.DataFrame) -> Figure:
             colours="Blues",
         )
         ax.tick_params(axis="x", rotation=0)
-        canvas.title(ax, scope, f"{some['tasks'].iloc[0]} tasks")
+        canvas.title(ax, scope, canvas.tasks(some["tasks"].iloc[0]))
         canvas.label(ax, x="rank (1: best)")
     bar(figure, image, axes, "tasks (%)")
-    canvas.note(figure, "Methods in order of mean rank; those that tie share their ranks.")
+    canvas.note(figure, f"Methods in order of mean rank; those that tie share their ranks.{canvas.uneven_seeds(table)}")
     return figure
+
+
+def friedman_test(table: pd.DataFrame) -> Figure:
+    """A line a scope: how far its tasks agree in ranking the methods, and the p of Iman and Davenport's test.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `analysis.friedman_test`. One task, and tasks on which all methods tie, have no mark.
+    """
+    canvas.require_rows(table, "scope", "kendall_w", "by_chance", "f_p", "tasks", "methods")
+    said = [f"p {_p(p)}, {canvas.tasks(n)}" for p, n in zip(table["f_p"], table["tasks"], strict=True)]
+    note = f"Stroke: expected of random ranks. p: Friedman's test (Iman-Davenport).{canvas.uneven_seeds(table)}"
+    return dots(
+        table.assign(low=np.nan, high=np.nan, said=said),
+        "kendall_w",
+        rows="scope",
+        label=f"agreement of the tasks in ranking {counted(table, 'methods')} methods (Kendall's W; 1: alike)",
+        reference=0.0,
+        tick="by_chance",
+        beside="said",
+        note=note,
+    )
+
+
+def nemenyi(table: pd.DataFrame) -> Figure:
+    """A row and a column a method, the best first: by how much their mean ranks differ; dotted where it is sure.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `analysis.nemenyi`. `critical_difference` shows the same on one axis.
+    """
+    canvas.require_single(
+        table, "method_a", "method_b", "difference", "distinguishable", "critical_difference", "level"
+    )
+    methods = list(dict.fromkeys([*table["method_a"], *table["method_b"]]))
+    flipped = table.rename(columns={"method_a": "method_b", "method_b": "method_a"})
+    both = pd.concat([table, flipped.assign(difference=-table["difference"])])
+    most = float(table["difference"].max())
+    difference = float(table["critical_difference"].iloc[0])
+    return heat_map(
+        pd.DataFrame(square(both, "difference", methods), methods, methods),
+        label="mean rank of column minus that of row (above 0: row is better)",
+        least=-most,
+        most=most,
+        colours="PuOr_r",
+        marked=square(both.astype({"distinguishable": float}), "distinguishable", methods) > 0,
+        note=f"Dot: above the critical difference of {difference:.2f} (Nemenyi, {table['level'].iloc[0]:.0%})."
+        f"{canvas.uneven_seeds(table)}",
+    )
 
 
 def critical_difference(table: pd.DataFrame) -> Figure:
@@ -78,7 +129,9 @@ def critical_difference(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.critical_difference`.
     """
-    canvas.require_rows(table, "method", "mean_rank", "critical_difference", "tasks", "level", "friedman_p")
+    canvas.require_single(
+        table, "method", "mean_rank", "critical_difference", "tasks", "level", "friedman_p", "kendall_w"
+    )
     table = table.sort_values("mean_rank", kind="stable")
     ranks = table["mean_rank"].tolist()
     difference = float(table["critical_difference"].iloc[0])
@@ -118,11 +171,12 @@ def critical_difference(table: pd.DataFrame) -> Figure:
     ax.set_ylim(first + half - 0.4, -3.0)
     ax.set_xlim(least - 2 * reach, most + 2 * reach)
     ax.axis("off")
-    p = float(table["friedman_p"].iloc[0])
+    p, agree = float(table["friedman_p"].iloc[0]), float(table["kendall_w"].iloc[0])
+    agreement = "" if math.isnan(agree) else f", Kendall's W {agree:.2f}"
     canvas.note(
         figure,
-        f"Mean rank over {table['tasks'].iloc[0]} tasks (1: best). CD: Nemenyi's critical difference at"
-        f" {table['level'].iloc[0]:.0%}. Friedman (Iman-Davenport): p {_p(p)}.",
+        f"Mean rank over {canvas.tasks(table['tasks'].iloc[0])} (1: best). CD: Nemenyi's critical difference at"
+        f" {table['level'].iloc[0]:.0%}. Friedman (Iman-Davenport): p {_p(p)}{agreement}.{canvas.uneven_seeds(table)}",
     )
     return figure
 

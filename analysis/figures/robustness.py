@@ -27,6 +27,7 @@ def target_against_shift(table: pd.DataFrame, line: pd.DataFrame | None = None) 
     tasks, methods = sorted(set(table["task"])), ordered(table["method"])
     columns = canvas.columns_of(len(tasks))
     figure, axes = canvas.panels(len(tasks), columns=columns, width=3.2, height=2.9, **canvas.key(methods))
+    doubted = {} if line is None else _doubted(line)
     for i, (ax, task) in enumerate(zip(axes, tasks, strict=True)):
         of_task = table[table["task"] == task]
         if line is not None and (fitted := line[line["task"] == task]).size:
@@ -40,14 +41,14 @@ def target_against_shift(table: pd.DataFrame, line: pd.DataFrame | None = None) 
             ax.plot([100 * row.low, 100 * row.high], [y, y], color=looks.colour, linewidth=0.9, alpha=0.6)
             ax.plot([x, x], [100 * row.shift_low, 100 * row.shift_high], color=looks.colour, linewidth=0.9, alpha=0.6)
             ax.plot(x, y, **canvas.look(looks, 5.5))
-        canvas.title(ax, task)
+        canvas.title(ax, task, doubted.get(task, ""))
         canvas.label(
             ax,
             x="accuracy on the test set (%)" if i >= len(tasks) - columns else "",
             y="mean accuracy under shift (%)" if i % columns == 0 else "",
         )
     canvas.legend(figure, methods, heading="method")
-    fitted_line = " Dashed: fitted to the reference models." if line is not None else ""
+    fitted_line = f" Dashed: fitted to the reference models.{_doubts(doubted)}" if line is not None else ""
     canvas.note(figure, f"{canvas.what_bars_are(table)}{fitted_line}")
     return figure
 
@@ -124,16 +125,33 @@ def effective_robustness(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `analysis.effective_robustness`. Methods that the line is fitted to stand on a shaded ground.
+        From `analysis.effective_robustness`. Methods that the line is fitted to stand on a shaded ground. Beside the
+        name of a task stands why its line is none to go by, where it is so.
     """
-    canvas.require_rows(table, "task", "method", "effective_robustness", "low", "high", "in_line", "interval")
+    columns = "effective_robustness", "low", "high", "in_line", "line_doubt", "interval"
+    canvas.require_rows(table, "task", "method", *columns)
+    doubted = _doubted(table)
+    table = table.assign(subtitle=[doubted.get(task, "") for task in table["task"]])
     everyone = bool(table["in_line"].all())
     fitted = "The line is fitted to all of them." if everyone else "The line is fitted to the shaded ones."
     return dots(
         table, "effective_robustness", label="effective robustness (percentage points)", panel="task", unit=100,
         order=_best_first(table, "effective_robustness", ascending=False), reference=0,
-        shade=None if everyone else "in_line", note=f"{canvas.what_bars_are(table)} {fitted}",
+        shade=None if everyone else "in_line", subtitle="subtitle",
+        note=f"{canvas.what_bars_are(table)} {fitted}{_doubts(doubted)}",
     )  # fmt: skip
+
+
+def _doubted(line: pd.DataFrame) -> dict[str, str]:
+    """What is wrong with the lines of those tasks that have one to doubt."""
+    doubts = line.groupby("task")["line_doubt"].first()
+    return {str(task): str(doubt) for task, doubt in doubts[doubts != ""].items()}
+
+
+def _doubts(doubted: dict[str, str]) -> str:
+    if not doubted:
+        return ""
+    return f" No line to go by, and no robustness to read from it: {', '.join(sorted(doubted))}."
 
 
 def calibration_by_severity(table: pd.DataFrame) -> Figure:

@@ -9,12 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures import canvas
-from analysis.figures.dots import bars_note, counted, dots
-from analysis.figures.matrix import CELL, bar, cells, numbers
+from analysis.figures.dots import counted, dots
+from analysis.figures.matrix import CELL, bar, cells, heat_map
 from analysis.palette import ordered, style
 from petl_study.errors import InputError
 
-_CELL = 0.24  # inches: room for a number of two digits
 _MANY = 8  # ties beyond which colours no longer differ; the numbers do
 
 
@@ -26,10 +25,10 @@ def validation_against_test(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.validation_against_test`. On the grey line both are equal.
     """
-    canvas.require_rows(table, "task", "method", "val_accuracy", "val_low", "val_high", "accuracy", "low", "high")
+    canvas.require_single(table, "task", "method", "val_accuracy", "val_low", "val_high", "accuracy", "low", "high")
     table = table[table["val_accuracy"].notna()]
     canvas.require_rows(table)
-    tasks = list(dict.fromkeys(table.sort_values(["group", "task"] if "group" in table else ["task"])["task"]))
+    tasks = canvas.task_order(table)
     methods = ordered(table["method"])
     columns = canvas.columns_of(len(tasks))
     figure, axes = canvas.panels(len(tasks), columns=columns, width=2.0, height=2.0, **canvas.key(methods))
@@ -48,7 +47,9 @@ def validation_against_test(table: pd.DataFrame) -> Figure:
         x_label = "validation accuracy (%)" if i >= len(tasks) - columns else ""
         canvas.label(ax, x=x_label, y="test accuracy (%)" if i % columns == 0 else "")
     canvas.legend(figure, methods, heading="method")
-    canvas.note(figure, f"Bars: {table['level'].iloc[0]:.0%} intervals. Grey line: equal. Scales differ between tasks.")
+    kinds = " or ".join(sorted(set(table["interval"])))
+    note = f"Bars: {table['level'].iloc[0]:.0%} intervals, across: Wilson over examples, upright: {kinds}."
+    canvas.note(figure, f"{note} Grey line: equal. Scales differ between tasks.{canvas.uneven_seeds(table)}")
     return figure
 
 
@@ -60,11 +61,10 @@ def validation_ranking(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.validation_ranking`. The best-ordered task is on top.
     """
-    canvas.require_rows(table, "task", "spearman", "methods", "level")
+    canvas.require_rows(table, "task", "spearman", "methods", "level", "interval")
     table = table.sort_values("spearman", ascending=False, kind="stable")
-    label = f"rank correlation of validation and test over {table['methods'].iloc[0]} methods (Spearman)"
-    note = f"Bars: {table['level'].iloc[0]:.0%} interval, bootstrap over methods."
-    return dots(table, "spearman", rows="task", label=label, reference=0.0, note=note)
+    label = f"rank correlation of validation and test over {counted(table, 'methods')} methods (Spearman)"
+    return dots(table, "spearman", rows="task", label=label, reference=0.0, note=canvas.what_bars_are(table))
 
 
 def search_gain(table: pd.DataFrame, over: str = "random") -> Figure:
@@ -86,8 +86,9 @@ def search_gain(table: pd.DataFrame, over: str = "random") -> Figure:
     table = table[table[value].notna()]
     canvas.require_rows(table)
     order = table.groupby("method")[value].mean().sort_values(ascending=False, kind="stable").index.tolist()
-    tasks = list(dict.fromkeys(table.sort_values(["group", "task"] if "group" in table else ["task"])["task"]))
-    note = bars_note(table) if over == "default" else "No interval: the mean is over all points that were tried."
+    tasks = canvas.task_order(table)
+    of_all = "No interval: the mean is over all points that were tried."
+    note = canvas.what_bars_are(table) if over == "default" else of_all
     label = f"best minus {over} (points, val)"
     return dots(table, value, panel="task", panels=tasks, order=order, unit=100, label=label, reference=0.0, note=note)
 
@@ -100,21 +101,53 @@ def importance(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.importance`. The stroke is what a hyperparameter without effect would get.
     """
-    canvas.require_rows(table, "method", "hyperparameter", "share", "low", "high", "by_chance", "level")
-    names = table["hyperparameter"].drop_duplicates().tolist()
-    names.sort(key=lambda name: (name == "interactions", name not in ("lr", "weight_decay")))
+    canvas.require_rows(table, "method", "hyperparameter", "share", "low", "high", "by_chance", "level", "interval")
     return dots(
         table,
         "share",
         panel="hyperparameter",
-        panels=names,
+        panels=_hyperparameters(table),
         order=ordered(table["method"]),
         unit=100,
         label="share of variance (%)",
         reference=0.0,
         tick="by_chance",
-        note=f"Bars: {table['level'].iloc[0]:.0%} interval, bootstrap over tasks. Stroke: no effect.",
+        note=f"{canvas.what_bars_are(table)} Stroke: no effect.",
     )
+
+
+def importance_by_task(table: pd.DataFrame) -> Figure:
+    """A panel a hyperparameter, a row a method that has it, a column a task: its share in the variance.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `analysis.importance_by_task`. White: the search did not vary it there, or all its trials score alike.
+    """
+    canvas.require_single(table, "task", "method", "hyperparameter", "share", "by_chance")
+    tasks, shares = canvas.task_order(table), {}
+    for name in _hyperparameters(table):
+        some = table[table["hyperparameter"] == name].pivot_table("share", "method", "task", dropna=False)
+        shares[name] = 100 * some.reindex(index=ordered(some.index), columns=tasks)
+    rows = [len(some) for some in shares.values()]
+    names = canvas.text_width(table["method"])
+    figure = Figure(
+        figsize=(
+            names + max(2.0, CELL * len(tasks)) + 1.2,
+            CELL * sum(rows) + 0.35 * len(rows) + canvas.text_width(tasks) + 0.4,
+        ),
+        facecolor="white",
+    )
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.03)
+    axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=rows)[:, 0]
+    for ax, (name, some) in zip(axes, shares.items(), strict=True):
+        canvas.dress(ax)
+        across = tasks if ax is axes[-1] else [""] * len(tasks)
+        image = cells(ax, some.to_numpy(dtype=float), some.index.tolist(), across, least=0, most=100)
+        canvas.title(ax, name)
+    bar(figure, image, [axes[0]], "share of\nvariance (%)")
+    canvas.note(figure, f"A hyperparameter without effect: {100 * table['by_chance'].median():.0f} % (median).")
+    return figure
 
 
 def hyperparameter_values(table: pd.DataFrame) -> Figure:
@@ -125,8 +158,8 @@ def hyperparameter_values(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.hyperparameter_values`.
     """
-    canvas.require_rows(table, "task", "method", "hyperparameter", "value", "behind")
-    names, methods = table["hyperparameter"].drop_duplicates().tolist(), ordered(table["method"])
+    canvas.require_single(table, "task", "method", "hyperparameter", "value", "behind")
+    names, methods = _hyperparameters(table), ordered(table["method"])
     columns = canvas.columns_of(len(names))
     figure, axes = canvas.panels(len(names), columns=columns, width=2.5, height=2.2, **canvas.key(methods))
     for i, (ax, name) in enumerate(zip(axes, names, strict=True)):
@@ -155,23 +188,12 @@ def top_ties(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.top_ties`.
     """
-    canvas.require_rows(table, "task", "method", "tied")
-    tasks = list(dict.fromkeys(table.sort_values(["group", "task"] if "group" in table else ["task"])["task"]))
+    canvas.require_single(table, "task", "method", "tied")
+    tasks = canvas.task_order(table)
     methods = ordered(table["method"])
     tied = table.pivot_table(index="method", columns="task", values="tied").reindex(index=methods, columns=tasks)
-    names, below = canvas.text_width(methods), canvas.text_width(tasks)
-    figure, [ax] = canvas.panels(
-        1,
-        columns=1,
-        width=max(1.6, _CELL * len(tasks)) + 0.3,
-        height=max(0.8, CELL * len(methods)) + 0.5 + below,
-        left=names,
-        right=0.9,
-    )
-    image = cells(ax, tied.to_numpy(dtype=float), methods, tasks, least=1, most=_MANY, colours="Blues")
-    numbers(ax, image, "{:.0f}")
-    bar(figure, image, [ax], "points that share the best (number)", beyond=bool((table["tied"] > _MANY).any()))
-    return figure
+    label = "points that share the best (number)"
+    return heat_map(tied, label=label, least=1, most=_MANY, colours="Blues", number="{:.0f}")
 
 
 def collapsed(table: pd.DataFrame) -> Figure:
@@ -182,7 +204,7 @@ def collapsed(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.collapsed`.
     """
-    canvas.require_rows(table, "method", "share", "trials", "collapsed", "level")
+    canvas.require_single(table, "method", "share", "trials", "collapsed", "level")
     by = next(name for name in table if name != "method")
     panel = table.assign(panel=[f"{by} {value:g}" if isinstance(value, float) else str(value) for value in table[by]])
     note = f"Bars: {table['level'].iloc[0]:.0%} interval, Wilson over trials."
@@ -198,10 +220,17 @@ def optimism(table: pd.DataFrame) -> Figure:
     table : DataFrame
         From `analysis.optimism`.
     """
-    canvas.require_rows(table, "method", "optimism", "of", "tasks")
+    canvas.require_rows(table, "method", "optimism", "of", "tasks", "unknown")
     label = f"best epoch minus last, mean over {counted(table, 'tasks')} tasks (percentage points)"
-    note = f"{bars_note(table)} {table['of'].iloc[0].replace('_', ' ')}."
+    unknown = f" {table['unknown'].sum()} results without a curve." if table["unknown"].any() else ""
+    note = f"{canvas.what_bars_are(table)} {table['of'].iloc[0].replace('_', ' ')}.{unknown}"
     return dots(table, "optimism", unit=100, label=label, reference=0.0, note=note)
+
+
+def _hyperparameters(table: pd.DataFrame) -> list[str]:
+    """Those that every method has first, what is left between them last."""
+    names: list[str] = table["hyperparameter"].drop_duplicates().tolist()
+    return sorted(names, key=lambda name: (name == "interactions", name not in ("lr", "weight_decay")))
 
 
 def _sorted(values: pd.Series) -> list[object]:

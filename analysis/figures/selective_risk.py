@@ -21,40 +21,63 @@ def risk_coverage(table: pd.DataFrame) -> Figure:
     ----------
     table : DataFrame
         From `analysis.risk_coverage`; a method with several seeds is their mean. A panel a task if it has a column
-        `task`. More than eight methods on one task get a panel each, with the others in grey.
+        `task`. More than eight methods on one task get a panel each, with the others in grey. The band is the mean of
+        the seeds' intervals, which is no narrower than that of their mean.
     """
     canvas.require_rows(table, "method", "coverage", "risk")
     table = table if "task" in table else table.assign(task="")
     tasks, methods = list(dict.fromkeys(table["task"])), ordered(table["method"])
-    lines = table.groupby(["task", "method", "coverage"])["risk"].mean()
+    drawn = ["risk", *(["low", "high"] if "interval" in table else [])]
+    lines = {
+        (str(task), str(method)): 100 * some.groupby("coverage")[drawn].mean()
+        for (task, method), some in table.groupby(["task", "method"])
+    }
     if len(tasks) == 1 and len(methods) > _TOGETHER:
-        return _one_by_one(lines[tasks[0]], methods)
+        return _one_by_one({method: lines[tasks[0], method] for method in methods}, _what_bands_are(table))
     columns = canvas.columns_of(len(tasks))
     figure, axes = canvas.panels(len(tasks), columns=columns, width=3.0, height=2.7, **canvas.key(methods))
     for i, (ax, task) in enumerate(zip(axes, tasks, strict=True)):
         for k, method in enumerate(methods):
-            risk = lines[task].get(method, pd.Series(dtype=float))
-            every = max(1, len(risk) // 8)
+            if (task, method) not in lines:
+                continue
+            line = lines[task, method]
+            every = max(1, len(line) // 8)
             marked = k * every // len(methods)  # the methods' marks beside each other
-            ax.plot(100 * risk.index, 100 * risk, **canvas.look(style(method), 3.5), markevery=(marked, every))
+            ax.plot(100 * line.index, line["risk"], **canvas.look(style(method), 3.5), markevery=(marked, every))
+            _band(ax, line, style(method).colour)
         _axes(ax, x=i >= len(tasks) - columns, y=i % columns == 0)
         canvas.title(ax, task)
     canvas.legend(figure, methods, heading="method", line=True)
-    canvas.note(figure, "Answered: the examples that the method is surest of.")
+    canvas.note(figure, f"Answered: the examples that the method is surest of. {_what_bands_are(table)}")
     return figure
 
 
-def _one_by_one(lines: pd.Series, methods: list[str]) -> Figure:
+def _band(ax: Axes, line: pd.DataFrame, colour: str) -> None:
+    if "low" in line:
+        ax.fill_between(100 * line.index, line["low"], line["high"], color=colour, alpha=0.15, linewidth=0)
+
+
+def _what_bands_are(table: pd.DataFrame) -> str:
+    if "interval" not in table:
+        return "No intervals."
+    return f"Bands: {table['level'].iloc[0]:.0%} interval, {table['interval'].iloc[0]}, coverage by coverage."
+
+
+def _one_by_one(lines: dict[str, pd.DataFrame], bands: str) -> Figure:
     """A panel a method, over the lines of all."""
+    methods = list(lines)
     columns = canvas.columns_of(len(methods))
     figure, axes = canvas.panels(len(methods), columns=columns, width=rows.panel_width(methods), height=1.6)
-    every = [100 * np.stack([lines[method].index, lines[method]], axis=1) for method in methods]  # (K, 2) each
-    for i, (ax, method) in enumerate(zip(axes, methods, strict=True)):
+    most = max(1e-9, *(line.to_numpy().max() for line in lines.values()))
+    every = [np.stack([100 * line.index, line["risk"]], axis=1) for line in lines.values()]  # (K, 2) each
+    for i, (ax, (method, line)) in enumerate(zip(axes, lines.items(), strict=True)):
         ax.add_collection(LineCollection(every, colors="#D0D0D0", linewidths=0.6), autolim=True)
-        ax.plot(100 * lines[method].index, 100 * lines[method], color=style(method).colour, linewidth=1.4)
+        ax.plot(100 * line.index, line["risk"], color=style(method).colour, linewidth=1.4)
+        _band(ax, line, style(method).colour)
         _axes(ax, x=i >= len(methods) - columns, y=i % columns == 0)
+        ax.set_ylim(0, 1.05 * most)
         canvas.title(ax, method)
-    canvas.note(figure, "Answered: the examples that the method is surest of. Grey: the other methods.")
+    canvas.note(figure, f"Answered: the examples that the method is surest of. Grey: the other methods. {bands}")
     return figure
 
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import canvas
 from analysis.palette import ordered, style
+from petl_study.errors import InputError
 
 
 def accuracy_under_shift(table: pd.DataFrame) -> Figure:
@@ -19,9 +20,23 @@ def accuracy_under_shift(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `analysis.mean_over_shifts`. Severity 0 is the test set.
+        From `analysis.mean_over_shifts`. Severity 0 is the test set; a task that has no other is not drawn, which the
+        note says.
+
+    Raises
+    ------
+    InputError
+        No task has a severity but 0: there is no line to draw.
     """
     canvas.require_rows(table, "task", "method", "severity", "accuracy", "low", "high")
+    most = table.groupby("task")["severity"].max()
+    flat = ", ".join(sorted(most.index[most == 0]))
+    if (most == 0).all():
+        raise InputError(
+            f"the shift sets of {flat} have no severities, so there is nothing to draw but the test set. Draw"
+            " accuracy_by_shift of shift_table, or target_against_shift."
+        )
+    table = table[table["task"].isin(most.index[most > 0])]
     tasks, methods = sorted(set(table["task"])), ordered(table["method"])
     columns = canvas.columns_of(len(tasks))
     figure, axes = canvas.panels(len(tasks), columns=columns, width=3.0, height=2.6, **canvas.key(methods))
@@ -31,7 +46,8 @@ def accuracy_under_shift(table: pd.DataFrame) -> Figure:
         y = "accuracy, mean over kinds (%)" if i % columns == 0 else ""
         canvas.label(ax, x="severity of the shift (0: test set)", y=y)
     canvas.legend(figure, methods, heading="method", line=True)
-    canvas.note(figure, canvas.what_bars_are(table))
+    left_out = f" Not drawn: {flat}, whose shift sets have no severities." if flat else ""
+    canvas.note(figure, f"{canvas.what_bars_are(table)}{left_out}")
     return figure
 
 

@@ -11,6 +11,9 @@ from analysis.figures.dots import dots
 from analysis.palette import ordered, style
 from petl_study.errors import InputError
 
+_CURVE = ["task", "method", "merged"]
+_MERGED = {"all": "all weights", "head": "head only"}
+_SIDES = {"target": ("test in hindsight", ""), "under shift": ("shift in hindsight", "shift_")}
 _POINT = ["accuracy", "low", "high", "shift_accuracy", "shift_low", "shift_high"]
 
 
@@ -21,7 +24,8 @@ def wise_curves(table: pd.DataFrame) -> Figure:
     ----------
     table : DataFrame
         From `analysis.wise_table`. The alpha that validation chose is the large mark, with its intervals: the result.
-        The line is the sweep over alpha on these very images, and ends in a small mark at alpha 1, the tuned model.
+        The line is the sweep over alpha on these very images, and ends in a small mark at alpha 1, the tuned model,
+        which has the intervals where the curves have no validation.
     """
     canvas.require_rows(table, "task", "method", "merged", "alpha", "chosen", *_POINT)
     table = table.dropna(subset="shift_accuracy")
@@ -34,7 +38,7 @@ def wise_curves(table: pd.DataFrame) -> Figure:
     for i, (ax, (task, merged)) in enumerate(zip(axes, cells, strict=True)):
         of_cell = table[(table["task"] == task) & (table["merged"] == merged)]
         _curves(ax, of_cell, [method for method in methods if method in set(of_cell["method"])])
-        canvas.title(ax, task, {"all": "all weights", "head": "head only"}.get(merged, merged))
+        canvas.title(ax, task, _MERGED.get(merged, merged))
         canvas.label(
             ax,
             x="accuracy on the target (%)" if i >= len(cells) - columns else "",
@@ -46,7 +50,8 @@ def wise_curves(table: pd.DataFrame) -> Figure:
         bars = canvas.what_bars_are(table[table["chosen"]])
         result = f"Large mark: alpha chosen on validation, the result. {bars} Long ones are cut."
     else:
-        result = "No validation: no point is a result."
+        bars = canvas.what_bars_are(table[table["alpha"] == 1])
+        result = f"No validation: no point is a result. {bars}"
     canvas.note(figure, f"{result}\n{sweep}")
     return figure
 
@@ -57,33 +62,40 @@ def wise_gain(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `analysis.wise_gain`, of one value of `merged`, with validation. The best alpha in hindsight is a stroke.
+        From `analysis.wise_gain`. The best alpha in hindsight is a stroke; without validation it is the mark, and no
+        result.
     """
     canvas.require_rows(table, "task", "method", "merged", "choice", "gain", "low", "high", "shift_gain", "interval")
-    if len(merged := sorted(set(table["merged"]))) > 1:
-        raise InputError(f"the gains are of {', '.join(merged)}; draw one, such as gains[gains.merged == 'all']")
-    by_choice = {str(choice): some.set_index(["task", "method"]) for choice, some in table.groupby("choice")}
-    if "validation" not in by_choice:
-        raise InputError("the gains have no alpha that was chosen on validation, so there is no result to draw.")
-    chosen = by_choice["validation"]
-    pieces = [chosen.assign(of="target", hindsight=by_choice["test in hindsight"]["gain"])]
-    if "shift in hindsight" in by_choice:
-        under_shift = chosen.assign(gain=chosen["shift_gain"], low=chosen["shift_low"], high=chosen["shift_high"])
-        pieces.append(under_shift.assign(of="under shift", hindsight=by_choice["shift in hindsight"]["shift_gain"]))
+    validated = bool((table["choice"] == "validation").any())
+    pieces = []
+    for of, (hindsight, prefix) in _SIDES.items():
+        best = table[table["choice"] == hindsight].set_index(_CURVE)
+        if best.empty:
+            continue
+        chosen = table[table["choice"] == "validation"].set_index(_CURVE) if validated else best
+        drawn = {name: chosen[f"{prefix}{name}"] for name in ("gain", "low", "high")}
+        pieces.append(chosen.assign(**drawn, of=of, hindsight=best[f"{prefix}gain"]).dropna(subset="gain"))
     frame = pd.concat(pieces).reset_index()
-    several = len(set(frame["task"])) > 1
-    frame["panel"] = frame["task"] + ", " + frame["of"] if several else frame["of"]
-    result = f"Alpha chosen on validation, against alpha 1. {canvas.what_bars_are(frame)}"
+    apart = [name for name in ("task", "merged") if len(set(frame[name])) > 1]
+    named = frame.assign(merged=[_MERGED.get(name, name) for name in frame["merged"]])
+    frame["panel"] = named[[*apart, "of"]].astype(str).agg(", ".join, axis=1)
+    bars = canvas.what_bars_are(frame)
+    if validated:
+        note = (
+            f"Alpha chosen on validation, against alpha 1. {bars}\nStrokes: the best alpha on these images (hindsight)."
+        )
+    else:
+        note = f"No validation: the best alpha on these very images (hindsight), against alpha 1. No result. {bars}"
     return dots(
-        frame.sort_values(["task", "of"], kind="stable"),
+        frame.sort_values([*apart, "of"], kind="stable"),
         "gain",
-        label="gain (percentage points)",
+        label="gain (percentage points)" if validated else "gain in hindsight (percentage points)",
         order=ordered(frame["method"]),
         panel="panel",
         unit=100,
         reference=0,
-        tick="hindsight",
-        note=f"{result}\nStrokes: the best alpha on these images (hindsight).",
+        tick="hindsight" if validated else None,
+        note=note,
     )
 
 
@@ -97,11 +109,13 @@ def _curves(ax: Axes, table: pd.DataFrame, methods: list[str]) -> None:
     # The curves, not the intervals, decide how much is shown: over two seeds an interval is wider than any curve.
     ax.margins(0.08)
     shown = ax.get_xlim(), ax.get_ylim()
+    validated = bool(table["chosen"].any())
     for method in methods:
-        chosen = table[(table["method"] == method) & table["chosen"]]
+        chosen = table[(table["method"] == method) & (table["chosen"] if validated else table["alpha"] == 1)]
         looks = style(method)
         for at, low, high, over, under, above in 100 * chosen[_POINT].to_numpy(dtype=float):
             ax.plot([low, high], [over, over], color=looks.colour, linewidth=0.8, alpha=0.6)
             ax.plot([at, at], [under, above], color=looks.colour, linewidth=0.8, alpha=0.6)
-            ax.plot(at, over, **canvas.look(looks, 7.0), zorder=3)
+            if validated:
+                ax.plot(at, over, **canvas.look(looks, 7.0), zorder=3)
     ax.set(xlim=shown[0], ylim=shown[1])

@@ -19,7 +19,6 @@ KINDS = ("vtab1k", "search", "manyshot", "robustness", "wise", "parameters")
 _SEED = 42  # of every run of the source
 _SIZES = {"test": 50_000, "imagenet-v2": 10_000, "imagenet-r": 30_000, "imagenet-s": 50_889, "imagenet-a": 7_500}
 _POINT = ["protocol", "task", "method", "hyperparameters", "lr", "weight_decay"]  # one point of one search
-_TASK = ["dataset", "train_examples"]
 
 
 def load_published(kind: str = "vtab1k", protocol: str | None = None) -> pd.DataFrame:
@@ -29,7 +28,7 @@ def load_published(kind: str = "vtab1k", protocol: str | None = None) -> pd.Data
     ----------
     kind : str
         - ``vtab1k``: 16 methods on the 19 tasks of VTAB-1K, in the columns of `load_runs`; `test_accuracy` is of the
-          last epoch, `best_epoch_accuracy` of the best *on the test set*. Beside them `dataset` and `train_examples`.
+          last epoch, `best_epoch_accuracy` of the best *on the test set*. Beside them `dataset`.
         - ``search``: every point of every grid, in the columns of `load_trials`; beside them `train_accuracy`,
           `train_loss`, `dataset` and `train_examples`. `val_examples` is missing where accuracies are means of several
           splits or the validation images were trained on.
@@ -74,11 +73,11 @@ def load_published(kind: str = "vtab1k", protocol: str | None = None) -> pd.Data
 
 
 def _vtab1k() -> pd.DataFrame:
-    return _runs(_read("vtab1k"), ["best_epoch_accuracy", *_TASK])
+    return _runs(_read("vtab1k"), ["best_epoch_accuracy", "dataset"])
 
 
 def _manyshot() -> pd.DataFrame:
-    return _runs(_read("manyshot"), ["size", "best_epoch_accuracy", *_TASK])
+    return _runs(_read("manyshot"), ["size", "best_epoch_accuracy", "dataset"])
 
 
 def _search() -> pd.DataFrame:
@@ -86,7 +85,7 @@ def _search() -> pd.DataFrame:
     final = pd.concat([_read("vtab1k"), _read("manyshot")])[_POINT].drop_duplicates()
     selected = table[_POINT].merge(final, on=_POINT, how="left", indicator=True)["_merge"].eq("both")
     table = table.assign(status="finished", selected=selected.to_numpy(), tuned_parameters=np.nan)
-    extra = ["train_accuracy", "train_loss", *_TASK]
+    extra = ["train_accuracy", "train_loss", "dataset", "train_examples"]
     return _in_columns(_with_dicts(table), [*TRIAL, *extra])
 
 

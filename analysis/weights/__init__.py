@@ -6,6 +6,7 @@ barrier is) is said by plain functions of frames: `analysis.wise`, `analysis.sou
 """
 
 from analysis.weights.arithmetic import average, between
+from analysis.weights.features import block_features
 from analysis.weights.models import Weights, load_weights
 from analysis.weights.paths import linear_paths
 from analysis.weights.soups import Soup, greedy, soup, soup_predictions
@@ -17,6 +18,7 @@ __all__ = [
     "Weights",
     "average",
     "between",
+    "block_features",
     "greedy",
     "linear_paths",
     "load_weights",

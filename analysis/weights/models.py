@@ -30,6 +30,8 @@ from petl_study.trials import Trial
 
 Tensors = Mapping[str, Tensor]
 
+_TENSORS = "tuned.safetensors"  # the file of a record that kept them
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -118,12 +120,17 @@ class Weights:
             )
         return self._tensors[key]
 
-    def model(self, trial: Trial) -> Model:
-        """The tuned model of `trial`, carrying its method."""
+    def untrained(self, trial: Trial) -> Model:
+        """The model that `trial` starts from, carrying its method."""
         with _undisturbed():
             module, normalise = trials.build(trial, self.task, self.device)
-        methods.load_state_dict(module, self.tensors(trial))
         return Model(module.eval(), normalise)
+
+    def model(self, trial: Trial) -> Model:
+        """The tuned model of `trial`, carrying its method."""
+        model = self.untrained(trial)
+        methods.load_state_dict(model.module, self.tensors(trial))
+        return model
 
     def plain(self, trial: Trial, alpha: float = 1.0) -> Model:
         """The model of `trial` at `alpha` of its path, folded: modules and names of the plain backbone.
@@ -173,6 +180,7 @@ def load_weights(
     *,
     of: Literal["runs", "trials"] = "runs",
     best: int | None = None,
+    stored: bool = False,
     device: str = "cpu",
 ) -> Weights:
     """The finished runs of one task as weights, to be averaged, walked between and looked into.
@@ -185,7 +193,10 @@ def load_weights(
         ``runs``, or the ``trials`` of the searches. A trial's tensors are not stored: they are trained again, the first
         time that they are needed, at the cost of the trial (`runs.fit_seconds`).
     best : int, optional
-        Of every method only so many, those with the highest validation accuracy (of equals the lowest loss).
+        Of every method's trials only so many, those with the highest validation accuracy (of equals the lowest loss).
+        Among runs there is no such choice: what validation said is of the one trial that selected all seeds.
+    stored : bool
+        Leave out runs whose records kept no tensors (`keep.tensors` in the study file).
     device : str
         Where models are built: ``cpu``, ``cuda``, ...
 
@@ -197,11 +208,16 @@ def load_weights(
     Raises
     ------
     InputError
-        No such task, method or seed (the message lists what there is); results of different protocols, backbones,
-        weights or data (it names both); or data or weights that are not those installed here.
+        No such task, method or seed (the message lists what there is); `best` of runs, or `stored` of trials; results
+        of different protocols, backbones, weights or data (it names both); or data or weights that are not those
+        installed here.
     """
     if of not in ("runs", "trials"):
         raise unknown("of", of, ("runs", "trials"))
+    if best is not None:
+        _require_rankable(of, best)
+    if stored and of == "trials":
+        raise InputError("trials keep no tensors, so none are stored; leave `stored` out, and they are trained again.")
     kind: store.Kind = "run" if of == "runs" else "trial"
     paths = [path] if isinstance(path, str | Path) else list(path)
     found = {r.key: r for one in paths for r in Study.open(one).records(kind, task) if not r.failed}
@@ -209,6 +225,10 @@ def load_weights(
         known = {r.spec["task"] for one in paths for r in Study.open(one).records(kind) if not r.failed}
         raise unknown("task", task, known, where=f"{', '.join(map(str, paths))}: finished {of}")
     where = f"{', '.join(map(str, paths))}, task {task!r}"
+    if stored:
+        found = {key: record for key, record in found.items() if _TENSORS in record.header["files"]}
+        if not found:
+            raise InputError(f"{where}: no run kept its tensors. Name its method in `keep.tensors` of the study file.")
     rows = pd.DataFrame([read_row(r, run_row if of == "runs" else trial_row) for r in found.values()])
     rows = _only(rows, "method", methods, where)
     rows = _only(rows, "seed", seeds, where)
@@ -217,8 +237,6 @@ def load_weights(
     order = ["method", "seed"] if of == "runs" else ["method", "val_accuracy", "val_loss"]
     rows = rows.sort_values(order, ascending=[name != "val_accuracy" for name in order], kind="stable")
     if best is not None:
-        if best < 1:
-            raise InputError(f"best must be at least 1, how many of every method to take; got {best!r}")
         rows = rows.groupby("method").head(best)
     rows = rows.reset_index(drop=True)
     require_comparable(rows)
@@ -243,6 +261,17 @@ def trial_of(record: Record) -> Trial:
     keep = Keep.model_validate(spec.get("keep", {}))
     made = {"protocol": protocol, "keep": keep, "seed": spec["seeds"]["init"], "study": record.header["study"]["name"]}
     return Trial(**known | made)
+
+
+def _require_rankable(of: str, best: int) -> None:
+    if best < 1:
+        raise InputError(f"best must be at least 1, how many of every method to take; got {best!r}")
+    if of == "runs":
+        raise InputError(
+            f"best={best} has no meaning for runs: all seeds of a method have the validation accuracy of the one trial"
+            " that selected them, so none is better by it, and test must not choose. Ask for some `seeds`, or"
+            " of='trials'."
+        )
 
 
 def _require_rebuildable(record: Record) -> None:

@@ -81,6 +81,7 @@ def _write_tables(directory: Path, evidence: Evidence) -> None:
         "trials": evidence.trials,
         "failures": evidence.failures,
         "accuracy": evidence.accuracy,
+        "cost": evidence.costs,
         "mean_accuracy": evidence.means,
         "mean_rank": evidence.ranks,
         "disagreement": evidence.disagreement,

@@ -13,6 +13,7 @@ import analysis
 from petl_study.errors import InputError
 from petl_study.store import Study
 
+DRAWS = 500  # of the bootstraps over what pairs of runs have in common
 RULES = [rule for rule in analysis.COMBINE if rule != "geometric"]  # it says what mean_logit says
 
 
@@ -22,7 +23,8 @@ class Evidence:
 
     `means` and `ranks` are over the methods that have every task (`complete`); the disagreements and gains are of the
     tasks that have two runs; `missing` lists the (task, method, seed) that the study plans and that has neither
-    finished nor failed.
+    finished nor failed. `mean_shifts` is of the tasks with severities, and `uneven` says of which tasks no mean over
+    shifts is taken, and why.
     """
 
     spec: dict[str, Any]
@@ -32,6 +34,7 @@ class Evidence:
     failures: pd.DataFrame
     accuracy: pd.DataFrame
     complete: list[str]
+    costs: pd.DataFrame
     means: pd.DataFrame
     ranks: pd.DataFrame
     disagreement: pd.DataFrame
@@ -41,6 +44,7 @@ class Evidence:
     mean_shifts: pd.DataFrame
     ensembles: pd.DataFrame
     missing: list[tuple[str, str, int]]
+    uneven: list[str]
 
 
 def gather(path: str | Path, *, top: float = 0.1) -> Evidence:
@@ -58,25 +62,28 @@ def gather(path: str | Path, *, top: float = 0.1) -> Evidence:
     analysis.require_comparable(runs)
     complete = analysis.complete_methods(runs)
     compared = runs[runs["method"].isin(complete)]
-    accuracies = analysis.load_accuracies(path)
+    accuracies, trials = analysis.load_accuracies(path), analysis.load_trials(path)
     disagreement, overlap, gains = _of_predictions(path, runs, top)
+    mean_shifts, uneven = _mean_shifts(accuracies)
     return Evidence(
         spec=study.spec,
         environment=next((record.header.get("environment", {}) for record in study.records("run")), {}),
         runs=runs,
-        trials=analysis.load_trials(path),
+        trials=trials,
         failures=failures,
         accuracy=analysis.accuracy_table(runs),
         complete=complete,
+        costs=analysis.costs(runs, trials) if len(runs) else pd.DataFrame(),
         means=analysis.mean_accuracies(compared) if complete else pd.DataFrame(),
         ranks=analysis.mean_ranks(compared, rng=np.random.default_rng(0)) if complete else pd.DataFrame(),
         disagreement=disagreement,
         overlap=overlap,
         gains=gains,
         shifts=analysis.shift_table(accuracies),
-        mean_shifts=analysis.mean_over_shifts(accuracies),
+        mean_shifts=mean_shifts,
         ensembles=analysis.load_ensembles(path),
         missing=_missing(study.spec, runs, failures),
+        uneven=uneven,
     )
 
 
@@ -89,19 +96,32 @@ def _of_predictions(
         if (runs["task"] == task).sum() < 2:
             continue
         preds = analysis.load_predictions(path, task)
-        disagreement.append(analysis.disagreement(preds).assign(task=task))
-        overlap.append(analysis.confidence_overlap(preds, top).assign(task=task))
+        one = {task: preds}
+        disagreement.append(analysis.disagreement_by_method(one, rng=np.random.default_rng(0), draws=DRAWS))
+        overlap.append(analysis.confidence_overlap_by_method(one, top, rng=np.random.default_rng(0), draws=DRAWS))
         for rule in RULES:
             gain = analysis.ensemble_gain(preds, analysis.ensemble(preds, rule), rng=np.random.default_rng(0))
             gains.append(gain.assign(task=task, combine=rule, members=len(preds)))
     if not gains:
         return pd.DataFrame(), pd.DataFrame(), pd.DataFrame()
-    by_method = pd.concat(overlap).groupby(["task", "method_a", "method_b"], as_index=False, sort=False)
     return (
-        analysis.disagreement_by_method(pd.concat(disagreement)),
-        by_method[["correct_jaccard", "wrong_jaccard"]].mean(),
+        pd.concat(disagreement, ignore_index=True),
+        pd.concat(overlap, ignore_index=True),
         pd.concat(gains, ignore_index=True),
     )
+
+
+def _mean_shifts(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The mean over kinds of shift of every task that can be averaged, and why the others cannot."""
+    found, uneven = [analysis.mean_over_shifts(accuracies.iloc[:0])], []
+    for _, of_task in accuracies.groupby("task"):
+        try:
+            found.append(analysis.mean_over_shifts(of_task))
+        except InputError as error:
+            uneven.append(str(error))
+    table = pd.concat([table for table in found if len(table)] or found, ignore_index=True)
+    graded = table.groupby("task")["severity"].max()
+    return table[table["task"].isin(graded.index[graded > 0])].reset_index(drop=True), uneven
 
 
 def _missing(spec: dict[str, Any], runs: pd.DataFrame, failures: pd.DataFrame) -> list[tuple[str, str, int]]:

@@ -64,14 +64,24 @@ def text(name: str, title: str | None = None) -> Column:
     return Column(Heading(title or name.replace("_", " "), numeric=False), cell)
 
 
-def number(name: str, title: str | None = None, form: str = "{:,.0f}", unit: float = 1.0) -> Column:
-    """A number in units of `unit`, written by `form`."""
+def number(
+    name: str,
+    title: str | None = None,
+    form: str = "{:,.0f}",
+    unit: float = 1.0,
+    *,
+    ends: tuple[str, str] | None = None,
+) -> Column:
+    """A number in units of `unit`, written by `form`; the interval between two columns, `ends`, in small print."""
 
     def cell(row: pd.Series) -> Cell:
         value = row[name]
         if pd.isna(value):
             return Cell(NONE, classes="num")
-        return Cell(form.format(value / unit), repr(float(value)), classes="num")
+        small = ""
+        if ends and pd.notna(row[ends[0]]):
+            small = "[{}, {}]".format(*(form.format(row[end] / unit) for end in ends))
+        return Cell(form.format(value / unit), repr(float(value)), small, "num")
 
     return Column(Heading(title or name.replace("_", " ")), cell)
 

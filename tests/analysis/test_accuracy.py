@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis import accuracy_table, complete_methods, mean_accuracies, mean_ranks, require_comparable
+from analysis.intervals import wilson_mean_interval
 from petl_study.errors import InputError
 
 
@@ -84,11 +85,43 @@ def test_the_interval_of_a_mean_is_over_the_seeds_means():
 
 
 def test_the_interval_of_a_mean_of_one_seed_is_that_of_independent_examples(rng):
-    one = runs({cell: values[:1] for cell, values in ACCURACIES.items()})
+    one = runs({cell: values[:1] for cell, values in ACCURACIES.items()}).assign(test_examples=1000)
     row = mean_accuracies(one).set_index(["scope", "method"]).loc[("all tasks", "lora")]
-    assert row["interval"] == "normal over examples"
-    drawn = rng.binomial(100, [[0.8], [0.6], [0.5]], size=(3, 200_000)).mean(axis=0) / 100
+    assert row["interval"] == "Wilson over examples"
+    drawn = rng.binomial(1000, [[0.8], [0.6], [0.5]], size=(3, 200_000)).mean(axis=0) / 1000
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * drawn.std(), rel=0.01)
+
+
+def test_the_interval_of_a_mean_of_one_task_is_that_tasks_own():
+    frame = runs({("digits", "lora"): [0.93], ("digits", "ssf"): [0.0]})
+    means = mean_accuracies(frame).set_index(["scope", "method"])
+    table = accuracy_table(frame).set_index("method")
+    for method in ("lora", "ssf"):
+        for scope in ("natural", "all tasks", "mean of groups"):
+            row = means.loc[(scope, method)]
+            assert (row["low"], row["high"]) == pytest.approx(tuple(table.loc[method, ["low", "high"]]))
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_a_mean_of_none_or_all_correct_has_an_interval_inside_0_and_1(accuracy):
+    row = mean_accuracies(runs({(task, "ssf"): [accuracy] for task in ("digits", "letters", "count")})).iloc[-1]
+    assert 0 <= row["low"] < row["high"] <= 1
+
+
+def test_the_interval_of_a_mean_covers_the_truth_as_often_as_it_says(rng):
+    truth, examples, weights = np.array([0.97, 0.9, 0.5]), np.array([50.0, 100, 30]), np.array([0.25, 0.25, 0.5])
+    seen = rng.binomial(examples.astype(int), truth, size=(4_000, 3)) / examples
+    ends = np.array([wilson_mean_interval(accuracies, examples, weights) for accuracies in seen])
+    covered = (ends[:, 0] <= weights @ truth) & (weights @ truth <= ends[:, 1])
+    assert covered.mean() == pytest.approx(0.95, abs=0.015)
+
+
+def test_without_groups_there_is_one_mean_and_where_a_task_has_none_no_mean_of_groups():
+    frame = runs(ACCURACIES)
+    assert set(mean_accuracies(frame.drop(columns="group"))["scope"]) == {"all tasks"}
+    nameless = frame.assign(group=frame["group"].where(frame["task"] != "count"))
+    assert mean_accuracies(nameless)["scope"].unique().tolist() == ["natural", "all tasks"]
+    assert mean_accuracies(frame)["scope"].unique().tolist() == ["natural", "structured", "all tasks", "mean of groups"]
 
 
 def test_ranks_average_seeds_first_and_ties_share():

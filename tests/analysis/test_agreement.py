@@ -259,6 +259,15 @@ def test_regions_of_empty_sets_are_none():
     assert len(set_regions({"a": [0, 0], "b": [0, 0]})) == 0
 
 
+def test_regions_of_no_sets_or_of_sets_of_other_examples_are_refused():
+    with pytest.raises(InputError, match="no sets were given; give at least one"):
+        set_regions({})
+    with pytest.raises(InputError, match=r"the same N examples .* got \{'a': \(2,\), 'b': \(3,\)\}"):
+        set_regions({"a": [0, 1], "b": [0, 1, 1]})
+    with pytest.raises(InputError, match="the same N examples"):
+        set_regions({"a": True})
+
+
 @pytest.mark.parametrize("kind", ["correct", "wrong", "confident_wrong"])
 def test_regions_add_up_to_the_sets_they_are_made_of(rng, kind):
     preds = predictions(rng, "abc")

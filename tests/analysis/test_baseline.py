@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
@@ -80,3 +81,14 @@ def test_a_spread_needs_two_methods_and_zero_correct_has_none(rng):
     with pytest.raises(InputError, match="at least two; got a"):
         relative_spread(runs_of([[0.5]]), rng=rng)
     assert relative_spread(runs_of([[0.0, 0.0]]), rng=rng)["relative_deviation"].isna().all()
+
+
+def test_draws_of_methods_that_are_all_at_zero_are_left_out_of_the_interval(rng):
+    row = relative_spread(runs_of([[0.0, 0.5, 0.6]]), rng=rng, draws=200).iloc[0]  # one draw of 27 has no mean
+    assert row["low"] < row["relative_deviation"] < row["high"]
+
+
+def test_a_number_of_examples_that_is_missing_is_not_known(rng):
+    frame = runs_of([[0.5, 0.7]]).assign(test_examples=pd.array([pd.NA, pd.NA], dtype="Int64"))
+    assert set(gain_over_baseline(frame, baseline="a")["interval"]) == {"none"}
+    assert set(relative_spread(frame, rng=rng)["noise_from"]) == {"none"}

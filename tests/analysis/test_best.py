@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from analysis import best_sets
-from analysis.best import holm, signed_rank_p
+from analysis.best import signed_rank_p
 from analysis.ranks import ranks_of
 from petl_study.errors import InputError
 from tables import runs_of
@@ -35,11 +35,6 @@ def test_signed_ranks_are_exact_with_ties_and_zeros(rng):
         differences = rng.integers(-3, 5, size=8).astype(float)
         assert signed_rank_p(differences) == pytest.approx(brute_force(differences))
     assert signed_rank_p(np.zeros(5)) == 1
-
-
-def test_holms_correction_is_statsmodels(rng):
-    p = rng.random(9) ** 3
-    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_the_mean_rank_test_is_the_normal_one_against_the_best(rng):

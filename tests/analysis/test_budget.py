@@ -75,8 +75,22 @@ def test_budgets_and_cells_that_are_not_there_are_refused(rng):
     both = pd.concat([trials_of({"a": [0.5], "b": [0.4]}), trials_of({"a": [0.5]}, task="t1")])
     with pytest.raises(InputError, match="'b' has none on t1"):
         ranks_at_budget(both, rng=rng)
-    with pytest.raises(InputError, match="1 or more; got 0"):
-        ranks_at_budget(trials_of({"a": [0.5], "b": [0.4]}), [0], rng=rng)
+    for budget in (0, 1.5):
+        with pytest.raises(InputError, match=f"a whole number of trials, 1 or more; got {budget}"):
+            ranks_at_budget(trials_of({"a": [0.5], "b": [0.4]}), [1, budget], rng=rng)
+
+
+def test_a_budget_that_is_asked_for_twice_is_answered_once(rng):
+    table = ranks_at_budget(trials_of({"a": [0.5], "b": [0.4]}), [2, 1, 2], rng=rng, draws=5)
+    assert table["budget"].tolist() == [1, 1, 2, 2]
+
+
+def test_the_size_of_a_search_is_the_mean_over_tasks_whatever_their_seeds(rng):
+    accuracy = rng.random((2, 2, 3))
+    accuracy[0, :, 1:] = np.nan  # one seed on t0, three on t1
+    frame = runs_of(accuracy)
+    frame["search_trials"] = frame["task"].map({"t0": 10, "t1": 20})
+    assert rank_and_budget(frame, rng=rng, draws=5)["search_trials"].tolist() == [15, 15]
 
 
 def test_the_correlation_of_budget_and_rank_is_scipys(rng):
@@ -92,5 +106,5 @@ def test_the_correlation_of_budget_and_rank_is_scipys(rng):
 def test_equal_budgets_correlate_with_nothing(rng):
     frame = runs_of(rng.random((4, 5)), search_trials=12)
     assert budget_correlation(frame, rng=rng)[["spearman", "low", "p"]].isna().all(axis=None)
-    with pytest.raises(InputError, match=r"no column 'search_trials'"):
+    with pytest.raises(InputError, match="no column search_trials"):
         rank_and_budget(frame.drop(columns="search_trials"), rng=rng)

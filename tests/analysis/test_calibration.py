@@ -181,8 +181,11 @@ def test_temperatures_are_one_for_every_run(rng, wrong):
 
 def test_wrong_input_is_refused(rng):
     preds = predictions(rng)
-    with pytest.raises(InputError, match="bins must be a whole number of at least 1"):
-        reliability(preds, bins=0)
+    for bins in (0, 2.5):
+        with pytest.raises(InputError, match="bins must be a whole number of at least 1, such as 15; got"):
+            reliability(preds, bins=bins)
+        with pytest.raises(InputError, match="bins must be a whole number of at least 1"):
+            calibration(preds, rng=rng, bins=bins)
     with pytest.raises(InputError, match="unknown binning 'size'; known: mass, width"):
         reliability(preds, binning="size")
     with pytest.raises(InputError, match="level must be between 0 and 1"):

@@ -16,6 +16,14 @@ def distances(**apart: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method_a", "method_b", "disagreement"])
 
 
+def test_a_method_that_is_only_ever_the_second_is_not_forgotten():
+    half = distances(ab=0.1, ac=0.4, bc=0.6).query("method_a != 'c'")
+    with pytest.raises(InputError, match="is missing or not defined"):
+        cluster_methods(half)
+    with pytest.raises(InputError, match="no column disagreement"):
+        cluster_methods(half.drop(columns="disagreement"))
+
+
 def test_the_closest_join_first_and_the_rest_by_mean_distance():
     mergers = cluster_methods(distances(ab=0.1, ac=0.4, bc=0.6)).mergers
     assert [{*left, *right} for left, right in zip(mergers["left"], mergers["right"], strict=True)] == [

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import barriers, barriers_by_method
 from petl_study.errors import InputError
@@ -49,6 +52,61 @@ def test_methods_are_averaged_over_pairs_in_both_orders():
     assert table.loc[("ssf", "lora"), "pairs"] == 2
     assert table.loc[("ssf", "ssf"), "loss_barrier"] == pytest.approx(0.1)
     assert ("lora", "lora") not in table.index
+
+
+def of_seeds(heights: dict[tuple[str, int, str, int], float]) -> pd.DataFrame:
+    """A table of barriers of these heights, by (method, seed, method, seed)."""
+    rows = [
+        {"method_a": a, "seed_a": i, "method_b": b, "seed_b": j, "loss_barrier": height, "error_barrier": height / 10}
+        for (a, i, b, j), height in heights.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_pairs_of_a_seed_each_have_students_interval(rng):
+    heights = rng.uniform(size=5)
+    table = barriers_by_method(of_seeds({("lora", s, "ssf", s): h for s, h in enumerate(heights)}))
+    for row in table.to_dict("records"):  # both orders
+        assert (row["loss_low"], row["loss_high"]) == pytest.approx(
+            stats.t.interval(0.95, 4, heights.mean(), stats.sem(heights))
+        )
+        assert row["error_high"] == pytest.approx(row["loss_high"] / 10)
+        assert (row["seeds"], row["pairs"], row["interval"]) == (5, 5, "jackknife over seeds")
+
+
+def test_pairs_that_share_a_seed_are_left_out_together(rng):
+    every = {("lora", i, "ssf", j): rng.uniform() for i, j in itertools.product(range(3), repeat=2)}
+    row = barriers_by_method(of_seeds(every)).iloc[0]
+    without = [np.mean([h for (_, i, _, j), h in every.items() if s not in (i, j)]) for s in range(3)]
+    half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * np.sum((without - np.mean(without)) ** 2))
+    mean = np.mean(list(every.values()))
+    assert (row["loss_low"], row["loss_high"]) == pytest.approx((mean - half, mean + half))
+    narrow = barriers_by_method(of_seeds(every), level=0.5).iloc[0]
+    assert row["loss_low"] < narrow["loss_low"] < mean < narrow["loss_high"] < row["loss_high"]
+    assert narrow["level"] == 0.5
+
+
+def test_the_interval_over_seeds_covers_about_as_often_as_it_says():
+    rng, pieces, as_if_independent = np.random.default_rng(0), [], 0
+    for study in range(60):
+        own, other = rng.normal(size=4), rng.normal(size=4)  # what a seed adds to every pair that it is in
+        heights = {("lora", i, "ssf", j): own[i] + other[j] for i, j in itertools.product(range(4), repeat=2)}
+        pieces.append(of_seeds(heights).assign(task=study))
+        low, high = stats.t.interval(0.95, 15, np.mean(list(heights.values())), stats.sem(list(heights.values())))
+        as_if_independent += low <= 0 <= high
+    table = barriers_by_method(pd.concat(pieces)).groupby("task").first()
+    assert ((table["loss_low"] <= 0) & (table["loss_high"] >= 0)).mean() > 0.88
+    assert as_if_independent / 60 < 0.8
+
+
+def test_where_leaving_out_a_seed_leaves_nothing_there_is_no_interval():
+    table = barriers_by_method(of_seeds({("lora", 0, "lora", 1): 0.2, ("lora", 0, "ssf", 0): 0.1}))
+    assert table[["loss_low", "loss_high", "error_low", "error_high"]].isna().all(axis=None)
+    assert set(table["interval"]) == {"none"}
+    several = barriers_by_method(pd.concat([of_seeds({("a", 0, "b", 0): 0.2, ("a", 1, "b", 1): h}).assign(task=t)
+                                            for t, h in (("one", 0.3), ("two", 0.5))]))  # fmt: skip
+    assert several.groupby("task")["loss_barrier"].first().tolist() == pytest.approx([0.25, 0.35])
+    assert (several["loss_high"] > several["loss_barrier"]).all()
 
 
 def test_a_path_without_ends_or_between_is_refused():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import corruption_errors, mean_corruption_error
+from analysis.intervals import wilson_interval
 from petl_study.errors import InputError
 
 # Errors in percent, by method: clean, then two severities of two corruptions.
@@ -95,3 +96,21 @@ def test_bad_input_is_refused_by_name():
         mean_corruption_error(frame[frame["set"] == "test"], normaliser="linear")
     with pytest.raises(InputError, match="no accuracies on 'test'"):
         mean_corruption_error(frame[frame["set"] != "test"], normaliser="linear")
+
+
+def test_of_one_seed_errors_have_the_ends_of_their_accuracies():
+    frame = accuracies().assign(examples=500)
+    row = corruption_errors(frame, normaliser="linear").set_index(["method", "kind"]).loc[("lora", "noise")]
+    clean, *noise = (wilson_interval(error / 100, 500) for error in (5, 10, 20))
+    low, high = np.sum(noise, axis=0)
+    assert (row["low"], row["high"]) == pytest.approx((low / 0.6, high / 0.6))
+    assert (row["relative_low"], row["relative_high"]) == pytest.approx(
+        ((low - 2 * clean[1]) / 0.4, (high - 2 * clean[0]) / 0.4)
+    )
+    assert row["interval"] == "conservative over examples"
+    mean = mean_corruption_error(frame, normaliser="linear").set_index("method").loc["lora"]
+    blur = np.sum([wilson_interval(error / 100, 500) for error in (30, 70)], axis=0)
+    assert (mean["low"], mean["high"]) == pytest.approx(
+        ((low / 0.6 + blur[0] / 0.8) / 2, (high / 0.6 + blur[1] / 0.8) / 2)
+    )
+    assert mean["relative_low"] < mean["relative_mce"] < mean["relative_high"]

@@ -3,8 +3,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawn import predictions, reordered, shuffled
+from scipy import stats
 
 from analysis import COMBINE, Predictions, disagreement, diversity_gain, ensemble, ensemble_sizes
 from analysis.diversity import _elementary, _of_methods, _of_seeds
@@ -36,6 +38,41 @@ def test_gains_do_not_depend_on_the_order_of_runs_or_examples(rng):
     gains = sorted(diversity_gain(preds)["gain_over_mean"])
     assert sorted(diversity_gain(reordered(preds))["gain_over_mean"]) == pytest.approx(gains)
     assert sorted(diversity_gain(shuffled(preds, rng))["gain_over_mean"]) == pytest.approx(gains)
+
+
+def test_gains_of_pairs_have_the_interval_of_a_paired_bootstrap(rng):
+    preds = predictions(rng, "abcd", N=200)
+    assert 0 < (np.diff(preds.accuracy[np.array(list(itertools.combinations(range(4), 2)))]) > 0).sum() < 6
+    plain = diversity_gain(preds)
+    assert not any(name.endswith("_low") for name in plain)
+    table = diversity_gain(preds, rng=rng, draws=2000)
+    pd.testing.assert_frame_equal(table[plain.columns], plain)
+    for row in table.itertuples():
+        two = preds.correct[[row.run_a, row.run_b]].astype(float)
+        right = (ensemble(preds, members=[row.run_a, row.run_b]).argmax(axis=1) == preds.labels).astype(float)
+        for name, other in (("over_mean", two.mean(axis=0)), ("over_better", two[two.mean(axis=1).argmax()])):
+            half = 1.96 * stats.sem(right - other)  # paired: of the difference, example by example
+            low, high = getattr(row, f"gain_{name}_low"), getattr(row, f"gain_{name}_high")
+            gain = getattr(row, f"gain_{name}")
+            assert (low, high) == pytest.approx((gain - half, gain + half), abs=0.012)
+            assert high - low == pytest.approx(2 * half, rel=0.25)
+        assert row.disagreement_low < row.disagreement < row.disagreement_high
+    assert set(table["interval"]) == {"paired bootstrap over examples"}
+
+
+def test_the_interval_of_a_gain_moves_with_its_level_and_its_own_chance(rng):
+    preds = predictions(rng, "ab", N=100)
+
+    def high(seed=0, level=0.95):
+        return diversity_gain(preds, rng=np.random.default_rng(seed), level=level, draws=100)["gain_over_mean_high"][0]
+
+    assert high() == high() != high(1)
+    assert high(level=0.5) < high(level=0.99)
+    with pytest.raises(InputError, match="level must be between"):
+        diversity_gain(preds, level=95)
+    for draws in (0, 2.5):
+        with pytest.raises(InputError, match="draws must be a whole number"):
+            diversity_gain(preds, rng=rng, draws=draws)
 
 
 def test_every_size_compares_all_ensembles_of_methods_with_all_of_seeds(rng):

@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 from scipy.special import expit, logit
 
-from analysis import effective_robustness
+from analysis import effective_robustness, load_published
+from analysis.intervals import wilson_interval
 from petl_study.errors import InputError
 
 
@@ -23,6 +24,11 @@ def accuracies(points: dict[str, list[tuple[float, float]]]) -> pd.DataFrame:
 
 def on_line(accuracy: float, slope=0.8, intercept=-0.5) -> tuple[float, float]:
     return accuracy, float(expit(slope * logit(accuracy) + intercept))
+
+
+@pytest.fixture
+def on_line_points() -> dict[str, list[tuple[float, float]]]:
+    return {f"m{i}": [on_line(accuracy)] for i, accuracy in enumerate((0.5, 0.7, 0.9))}
 
 
 def test_models_on_one_logit_line_have_none():
@@ -78,3 +84,43 @@ def test_a_line_needs_two_different_reference_models():
     without = accuracies(points)
     with pytest.raises(InputError, match="no shift sets of digits"):
         effective_robustness(without[without["set"] == "test"])
+
+
+def doubts(points: dict[str, list[tuple[float, float]]], **options: object) -> set[str]:
+    return set(effective_robustness(accuracies(points), **options)["line_doubt"])
+
+
+def test_a_line_that_tells_nothing_is_called_so(on_line_points):
+    assert doubts(on_line_points) == {""}
+    assert doubts(on_line_points, line=["m0", "m2"]) == {"fewer than 3 methods"}
+    many_seeds = {"a": [(0.5, 0.4), (0.6, 0.5), (0.7, 0.6)], "b": [(0.9, 0.8)]}
+    assert doubts(many_seeds) == {"fewer than 3 methods"}  # points of one method are one method
+    alike = {f"m{i}": [(0.5 + 0.01 * i, 0.3 + 0.1 * i)] for i in range(3)}
+    assert doubts(alike) == {"accuracies too alike"}
+    assert doubts({f"m{i}": [(0.5 + 0.1 * i, 0.6 - 0.1 * i)] for i in range(3)}) == {"falling line"}
+
+
+def test_the_published_line_falls():
+    table = effective_robustness(load_published("robustness"))
+    assert set(table["line_doubt"]) == {"falling line"}
+    assert (table["slope"] < 0).all()
+    tuned = [name for name in table["method"] if name not in ("full", "zero_shot")]
+    assert set(table["line_methods"]) == {13}
+    assert set(effective_robustness(load_published("robustness"), line=tuned)["line_methods"]) == {11}
+
+
+def test_of_one_seed_the_interval_takes_both_accuracies_ends(on_line_points):
+    frame = accuracies(on_line_points)
+    row = effective_robustness(frame).set_index("method").loc["m1"]
+    test, shift = (wilson_interval(row[name], 100) for name in ("accuracy", "shift_accuracy"))
+    low, high = (expit(row["slope"] * logit(end) + row["intercept"]) for end in test)
+    assert (row["low"], row["high"]) == pytest.approx((shift[0] - high, shift[1] - low))
+    assert row["interval"] == "conservative over examples"
+    falling = {f"m{i}": [(0.5 + 0.1 * i, 0.6 - 0.1 * i)] for i in range(3)}
+    table = effective_robustness(accuracies(falling))
+    assert (table["low"] < table["effective_robustness"]).all()
+    assert (table["effective_robustness"] < table["high"]).all()
+    unknown = effective_robustness(frame.assign(examples=np.nan))
+    assert set(unknown["interval"]) == {"none"}
+    with pytest.raises(InputError, match="no column 'examples'"):
+        effective_robustness(accuracies({**on_line_points, "perfect": [(1.0, 0.9)]}).assign(examples=np.nan))

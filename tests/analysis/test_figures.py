@@ -118,7 +118,7 @@ def test_the_dots_are_the_accuracies_and_the_bars_their_intervals(runs):
         of_task = table[table["task"] == ax.get_title(loc="left")].set_index("method")
         assert ax.get_title(loc="right") == TASKS[ax.get_title(loc="left")]
         dots = sorted(line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1)
-        bars = sorted(tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2)
+        bars = sorted(tuple(ends[:, 0]) for bars in ax.collections for ends in bars.get_segments())
         assert dots == pytest.approx(sorted(100 * of_task["accuracy"]))
         assert np.array(bars) == pytest.approx(100 * of_task[["low", "high"]].sort_values("low").to_numpy())
 

@@ -23,8 +23,8 @@ def draw_all(methods: tuple[str, ...], seeds: int, tasks: int) -> dict[str, Figu
     """Every figure, of tables as they come."""
     rng = np.random.default_rng(0)
     test, val = (predictions(rng, methods, seeds, N=n, skill=3.0) for n in (100, 60))
-    pairs = analysis.disagreement_by_method(analysis.disagreement(test))
-    overlap = analysis.confidence_overlap_by_method(analysis.confidence_overlap(test, 0.2))
+    pairs = analysis.disagreement_by_method(test, rng=rng, draws=4)
+    overlap = analysis.confidence_overlap_by_method(test, 0.2, rng=rng, draws=4)
     one_seed = test.select(np.flatnonzero(test.runs["seed"] == 0))
     temperatures = analysis.fit_temperatures(val)
     before, after = (
@@ -53,12 +53,12 @@ def draw_all(methods: tuple[str, ...], seeds: int, tasks: int) -> dict[str, Figu
         "reliability": figures.reliability_diagrams(analysis.reliability(test)),
         "calibration": figures.calibration_errors(before, after),
         "temperatures": figures.temperatures(temperatures),
-        "risk and coverage": figures.risk_coverage(analysis.risk_coverage(test, points=20)),
+        "risk and coverage": figures.risk_coverage(analysis.risk_coverage(test, points=20, rng=rng, draws=4)),
         "area under risk": figures.aurc(analysis.aurc(test, rng=rng, draws=5)),
-        "diversity": figures.diversity_gain(analysis.diversity_gain(test)),
+        "diversity": figures.diversity_gain(analysis.diversity_gain(test, rng=rng, draws=4)),
         "sizes": figures.ensemble_sizes(analysis.ensemble_sizes(test, rng=rng, most=20)),
         "greedy": figures.greedy_path(analysis.greedy_selection(val, steps=20)),
-        "subsets": figures.subsets(analysis.subsets(test, val, up_to=2, members=methods[:9])),
+        "subsets": figures.subsets(analysis.subsets(test, val, up_to=2, members=methods[:9], rng=rng, draws=9)),
         "weights": figures.ensemble_weights(analysis.ensemble_weights(analysis.fit_ensemble(val, "weighted"))),
         "gain": figures.ensemble_gain(pd.concat(gains)),
     }
@@ -196,8 +196,8 @@ def test_a_significant_difference_is_dotted_on_both_sides():
     ax = figures.accuracy_differences(table).axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "c", "b"]
     assert ax.images[0].get_array().filled(0).tolist() == [[0, 10, 30], [-10, 0, 20], [-30, -20, 0]]
-    [dots] = ax.lines
-    assert sorted(zip(dots.get_xdata(), dots.get_ydata(), strict=True)) == [(0, 2), (2, 0)]
+    [dots] = ax.collections
+    assert sorted(dots.get_offsets().tolist()) == [[0, 2], [2, 0]]
 
 
 def test_a_measure_or_column_that_is_not_there_is_named(rng):

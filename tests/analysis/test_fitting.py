@@ -223,8 +223,8 @@ def test_wrong_input_is_refused(rng):
     val = predictions(rng)
     with pytest.raises(InputError, match=r"unknown fitted rule 'weigthed'; known: .* Did you mean 'weighted'"):
         fit_ensemble(val, "weigthed")
-    with pytest.raises(InputError, match="tolerance must be above 0"):
-        fit_ensemble(val, "weighted", tolerance=0)
+    with pytest.raises(InputError, match="tolerance must be at least 1e-9"):
+        fit_ensemble(val, "weighted", tolerance=1e-10)
     with pytest.raises(InputError, match="steps must be a whole number of at least 1"):
         greedy_selection(val, steps=0)
     with pytest.raises(InputError, match="unknown metric 'error'; known: accuracy, loss"):

@@ -32,6 +32,11 @@ def test_iman_and_davenports_f_is_that_of_a_two_way_analysis_of_ranks(rng):
     assert (row["f"], row["f_p"]) == pytest.approx((f, stats.f.sf(f, 3, 27)))
 
 
+def test_tasks_that_rank_at_random_agree_as_chance_says(rng):
+    drawn = [friedman_test(runs_of(rng.random((5, 4)))).iloc[-1] for _ in range(300)]
+    assert np.mean([row["kendall_w"] for row in drawn]) == pytest.approx(drawn[0]["by_chance"], abs=0.02)
+
+
 def test_equal_methods_and_single_tasks_have_no_test():
     assert friedman_test(runs_of(np.full((4, 3), 0.5)))[["chi2", "p", "f", "f_p"]].isna().all(axis=None)
     assert friedman_test(runs_of([[0.1, 0.2]]))["p"].isna().all()
@@ -69,5 +74,5 @@ def test_the_level_moves_the_critical_difference(rng):
 
 
 def test_one_method_is_not_compared():
-    with pytest.raises(InputError, match="at least two methods; got a"):
+    with pytest.raises(InputError, match="needs at least two; got a"):
         friedman_test(runs_of([[0.5], [0.6]]))

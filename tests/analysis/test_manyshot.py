@@ -92,6 +92,18 @@ def test_sizes_that_are_not_known_are_counted(rng):
     assert (row["points"], row["unknown"], row["outcome"]) == (1, 1, "baseline ahead")
 
 
+def test_what_tunes_nothing_has_no_place_on_a_logarithmic_scale(rng):
+    frame = runs(OVERTAKEN).assign(tuned_parameters=0)
+    row = overtaking(frame, "tuned_parameters", rng=rng).iloc[0]
+    assert (row["points"], row["unknown"], row["outcome"]) == (0, 1, "not measured")
+
+
+def test_a_study_of_the_baseline_alone_is_refused(rng):
+    frame = runs(OVERTAKEN)
+    with pytest.raises(InputError, match="nothing to compare with the baseline 'full'"):
+        overtaking(frame[frame["method"] == "full"], rng=rng)
+
+
 def test_the_table_has_every_size_of_every_training_set():
     frame = pd.concat([runs(OVERTAKEN), runs({("small", "lora"): [0.7, 0.8]}, size=8)], ignore_index=True)
     table = accuracy_by_size(frame)

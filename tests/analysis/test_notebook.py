@@ -13,7 +13,7 @@ def test_what_a_study_lacks_is_said_and_the_next_line_runs(capsys):
     with analysis.where_possible():
         figures.mean_ranks(pd.DataFrame({"method": ["lora"]}))
     assert " ".join(capsys.readouterr().out.split()).startswith(
-        "Not shown here: the table has no column mean_rank, low"
+        "Not shown here: the frame has no column mean_rank, low"
     )
 
 

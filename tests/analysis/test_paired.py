@@ -6,11 +6,10 @@ import pytest
 from drawn import predictions, shuffled
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from analysis import Predictions, accuracy_differences, accuracy_intervals
 from analysis.examples import mean_interval, resamples
-from analysis.paired import holm, mcnemar
+from analysis.paired import mcnemar
 from petl_study.errors import InputError
 
 
@@ -71,12 +70,6 @@ def test_mcnemar_is_that_of_statsmodels_and_mid_p_counts_half_of_what_was_seen(o
     tail = probabilities[:fewer].sum() + probabilities[fewer] / 2
     assert mid_p == pytest.approx(min(1.0, 2 * tail))
     assert mcnemar(only_b, only_a) == (exact, mid_p)
-
-
-def test_holm_is_that_of_statsmodels(rng):
-    p = rng.random(20) ** 3
-    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
-    assert holm([0.2]) == [0.2]
 
 
 def test_neither_the_order_of_examples_nor_a_constant_matters(rng):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import collapsed, is_collapsed, load_trials, optimism, top_ties
+from analysis import collapsed, figures, is_collapsed, load_trials, optimism, top_ties
 from petl_study.errors import InputError
 from petl_study.store import Study, write
 from studies import write_study
@@ -61,6 +61,10 @@ def test_collapsed_trials_are_counted_by_learning_rate():
         ({"chance": {"t1": 0.1}}, "no accuracy for t0"),
         ({"floor": 1.0}, "floor must be between 0 and 1"),
         ({"by": "rate"}, "no column rate; it has task"),
+        ({"by": "method"}, "a column of plain values other than 'method'"),
+        ({"by": "hyperparameters"}, "a column of plain values"),
+        ({"chance": 10}, "chance is an accuracy, from 0 to below 1, .* got 10"),
+        ({"chance": {"t0": 1.0}}, "chance is an accuracy"),
     ],
 )
 def test_what_cannot_be_asked_of_collapsed_trials_is_refused(options, message):
@@ -103,6 +107,34 @@ def test_trials_tell_of_their_best_epoch_and_of_their_validation_set(tmp_path, r
     assert (set(trials["classes"]), set(trials["val_examples"])) == ({10}, {50})
     found = optimism(trials, "best_val_accuracy", "val_accuracy", rng=rng)
     assert found["optimism"].item() == pytest.approx(0.97 - header["results"]["val"]["accuracy"])
+
+
+def test_results_without_a_curve_are_counted_and_a_method_without_any_is_last(rng):
+    results = pd.DataFrame(
+        {
+            "task": ["t0", "t1", "t2", "t0"],
+            "method": ["a", "a", "a", "b"],
+            "best": [0.9, np.nan, 0.8, 0.9],
+            "last": [0.8, 0.5, 0.7, np.nan],
+        }
+    )
+    table = optimism(results, "best", "last", rng=rng, draws=20).set_index("method")
+    assert table["unknown"].to_dict() == {"a": 1, "b": 1}
+    assert table["tasks"].to_dict() == {"a": 2, "b": 0}
+    assert table.loc["a", "optimism"] == pytest.approx(0.1)
+    assert table.index[-1] == "b"
+    assert np.isnan(table.loc["b", "optimism"])
+    assert "2\nresults without a curve" in figures.optimism(table.reset_index())._supxlabel.get_text()
+
+
+def test_trials_without_the_value_are_collapsed_trials_of_their_own(rng):
+    trials = trials_of({"a": [0.9, 0.1]}).assign(lr=[1e-3, np.nan])
+    assert collapsed(trials)["trials"].tolist() == [1, 1]
+
+
+def test_a_validation_set_has_an_example(rng):
+    with pytest.raises(InputError, match="examples must be a whole number of at least 1, such as 200; got 0"):
+        top_ties(trials_of({"a": [0.9]}), examples=0)
 
 
 def test_optimism_without_curves_says_so(rng, tmp_path):

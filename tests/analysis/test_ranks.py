@@ -81,19 +81,6 @@ def test_missing_runs_are_listed():
         require_even(cells_of(frame[frame["task"] == "t0"]))
 
 
-def test_accuracies_that_are_nan_are_missing_and_named(rng):
-    frame = runs_of([[0.5, 0.6], [0.5, 0.6]])
-    for rows in ([1], [1, 3]):  # one of the method's cells, and all of them
-        lacking = frame.assign(test_accuracy=frame["test_accuracy"].where(~frame.index.isin(rows)))
-        for table in (lambda f: mean_ranks(f, rng=rng), mean_accuracies):
-            with pytest.raises(InputError, match="'b' has none on t0"):
-                table(lacking)
-    several = runs_of([[[0.5, 0.6, 0.7], [0.1, 0.2, 0.3]]])
-    several.loc[1, "test_accuracy"] = np.nan
-    assert cells_of(several).means[0, 0] == pytest.approx(0.6)
-    assert cells_of(several).accuracy[0, 0, :2].tolist() == [0.5, 0.7]
-
-
 def test_no_runs_are_refused():
     for table in (cells_of, mean_accuracies):
         with pytest.raises(InputError, match="there are no runs"):

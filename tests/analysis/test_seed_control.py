@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 from drawn import predictions, shuffled
 
-from analysis import MEASURES, Predictions, disagreement, methods_against_seeds
+from analysis import MEASURES, Predictions, confidence_overlap, disagreement, methods_against_seeds
+from analysis.confidence import JACCARDS
 from petl_study.errors import InputError
+
+TOP = 0.3  # of the confidence sets
 
 
 def control(preds, measure="disagreement", seed=0, **options):
@@ -32,7 +35,8 @@ def difference(table: pd.DataFrame, method: dict[int, str], seed: list[int], mea
 
 def brute_force(preds: Predictions, measure: str) -> tuple[float, float]:
     """The difference, and its one-sided p value over every exchange of names within every seed."""
-    table, sign = disagreement(preds), MEASURES[measure]
+    table = disagreement(preds) if measure in MEASURES else confidence_overlap(preds, TOP)
+    sign = MEASURES.get(measure, -1)
     names, seeds = preds.runs["method"].tolist(), preds.runs["seed"].tolist()
     observed = difference(table, dict(enumerate(names)), seeds, measure)
     blocks = [[run for run, of_run in enumerate(seeds) if of_run == seed] for seed in sorted(set(seeds))]
@@ -47,11 +51,11 @@ def brute_force(preds: Predictions, measure: str) -> tuple[float, float]:
     return observed, float(np.mean([sign * value >= sign * observed - 1e-12 for value in permuted]))
 
 
-@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("measure", [*MEASURES, *JACCARDS])
 @pytest.mark.parametrize("missing", [(), (1,), (0, 5)])
 def test_the_test_is_that_of_every_exchange_of_names_within_seeds(rng, measure, missing):
     preds = without(predictions(rng, "abc", seeds=3, apart=0.6), *missing)
-    row = control(preds, measure)
+    row = control(preds, measure, top=TOP)
     observed, p_value = brute_force(preds, measure)
     assert row["exact"]
     assert row["difference"] == pytest.approx(observed)
@@ -72,6 +76,18 @@ def test_methods_that_differ_are_told_from_seeds_and_methods_that_do_not_are_not
     assert names_only["p_value"] > 0.02
     assert names_only["low"] < 0.02
     assert abs(names_only["difference"]) < 0.05
+
+
+def test_overlaps_are_tested_where_a_size_of_the_sets_is_given(rng):
+    preds = predictions(rng, "abcd", seeds=3, apart=1.5, noise=0.3)
+    plain = methods_against_seeds(preds, rng=np.random.default_rng(0), draws=10)
+    both = methods_against_seeds(preds, rng=np.random.default_rng(0), draws=10, top=TOP)
+    assert both["measure"].tolist() == [*MEASURES, *JACCARDS]
+    pd.testing.assert_frame_equal(both[: len(MEASURES)], plain)  # and nothing else changes
+    for name in JACCARDS[:2]:  # methods share less of what they are sure of than seeds do
+        row = control(preds, name, top=TOP)
+        assert row["high"] < 0
+        assert row["p_value"] == pytest.approx(1 / 24**2)
 
 
 def test_where_methods_are_names_only_small_p_values_are_as_rare_as_they_say(rng):
@@ -160,6 +176,14 @@ def test_without_a_control_there_is_no_answer(rng, change, message):
         methods_against_seeds({"digits": preds}, rng=rng)
 
 
-def test_no_task_is_refused(rng):
+def test_no_task_and_no_chance_are_refused(rng):
     with pytest.raises(InputError, match="no task was given"):
         methods_against_seeds({}, rng=rng)
+    preds = predictions(rng, "ab", seeds=2)
+    for many in (0, 2.5, True):
+        with pytest.raises(InputError, match="permutations must be a whole number of at least 1, such as 10000; got"):
+            methods_against_seeds(preds, rng=rng, permutations=many)
+        with pytest.raises(InputError, match="draws must be a whole number of at least 1"):
+            methods_against_seeds(preds, rng=rng, draws=many)
+    with pytest.raises(InputError, match="top must be a fraction"):
+        methods_against_seeds(preds, rng=rng, top=0.0)

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import predictions, reordered, shuffled
+from scipy import stats
 
 from analysis import Predictions, aurc, risk_coverage
+from analysis.examples import resamples
 from analysis.selective_risk import _Ordered
 from petl_study.errors import InputError
 
@@ -94,5 +96,32 @@ def test_coverage_ends_with_every_example_whatever_the_number_of_points(rng):
         assert len(table) == 2 * min(points, 70)
         last = table.groupby("run").last()
         assert last["risk"].tolist() == pytest.approx((1 - preds.accuracy).tolist())
-    with pytest.raises(InputError, match="points must be a whole number of at least 1"):
-        risk_coverage(preds, points=0)
+    for points in (0, 2.5):
+        with pytest.raises(InputError, match="points must be a whole number of at least 1"):
+            risk_coverage(preds, points=points)
+
+
+def test_the_band_is_that_of_resampled_examples(rng):
+    preds = predictions(rng, "ab", N=60)
+    plain = risk_coverage(preds, points=6)
+    assert "low" not in plain
+    table = risk_coverage(preds, points=6, rng=np.random.default_rng(1), draws=400)
+    pd.testing.assert_frame_equal(table[plain.columns], plain)
+    drawn = []
+    for counts in itertools.chain(*resamples(60, 400, np.random.default_rng(1))):
+        picks = np.repeat(np.arange(60), counts.astype(int))
+        again = Predictions(preds.labels[picks], preds.logits[:, picks], preds.runs)
+        drawn.append(risk_coverage(again, points=6)["risk"].to_numpy())
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    assert table["low"].to_numpy() == pytest.approx(low)
+    assert table["high"].to_numpy() == pytest.approx(high)
+    ends = stats.binom.ppf([0.025, 0.975], 60, table["risk"].iloc[-1]) / 60  # answering all: the error rate
+    assert table[["low", "high"]].iloc[-1].tolist() == pytest.approx(ends, abs=0.02)
+
+
+def test_a_band_needs_draws_and_a_level(rng):
+    preds = predictions(rng, "a")
+    with pytest.raises(InputError, match="draws must be a whole number"):
+        risk_coverage(preds, rng=rng, draws=0)
+    with pytest.raises(InputError, match="level must be between"):
+        risk_coverage(preds, rng=rng, level=95)

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from analysis import mean_over_shifts, shift_table, target_against_shift
+from analysis.intervals import wilson_interval
 from petl_study.errors import InputError
 
 SETS = {
@@ -44,12 +45,32 @@ def test_a_row_for_test_and_every_shift_set_with_what_was_lost():
     assert table.loc[("noise", 2), "low"].item() == pytest.approx(reference.low)
 
 
+def test_what_was_lost_has_an_interval():
+    [row] = shift_table(accuracies(0.0)).query("kind == 'noise' and severity == 2").to_dict("records")
+    test, noise = wilson_interval(0.9, 100), wilson_interval(0.6, 100)
+    assert (row["drop_low"], row["drop_high"]) == pytest.approx((test[0] - noise[1], test[1] - noise[0]))
+    of_test = shift_table(accuracies(0.0)).query("kind == 'test'").iloc[0]
+    assert of_test[["drop", "drop_low", "drop_high"]].tolist() == [0, 0, 0]
+    frame = accuracies(0.0, 0.01, 0.02)
+    frame.loc[(frame["set"] == "noise:2") & (frame["seed"] == 1), "accuracy"] -= 0.05
+    [row] = shift_table(frame).query("kind == 'noise' and severity == 2").to_dict("records")
+    lost = np.array([0.3, 0.35, 0.3])  # seed by seed
+    assert row["drop"] == pytest.approx(lost.mean())
+    assert (row["drop_low"], row["drop_high"]) == pytest.approx(stats.t.interval(0.95, 2, lost.mean(), stats.sem(lost)))
+    unknown = shift_table(accuracies(0.0).drop(columns="examples").assign(examples=np.nan))
+    assert unknown[["drop_low", "drop_high"]].isna().all(axis=None)
+
+
 def test_the_mean_is_over_kinds_that_have_every_severity():
     table = mean_over_shifts(accuracies(0.0)).set_index("severity")
     assert table["accuracy"].to_dict() == pytest.approx({0: 0.9, 1: (0.8 + 0.7) / 2, 2: (0.6 + 0.4) / 2})
     assert table["kinds"].to_dict() == {0: 1, 1: 2, 2: 2}
-    assert set(table["interval"]) == {"none"}
-    assert table["low"].isna().all()
+    ends = np.mean([wilson_interval(p, 100) for p in (0.8, 0.7)], axis=0)  # of one seed: the kinds' mean ends
+    assert table.loc[1, ["low", "high"]].tolist() == pytest.approx(ends.tolist())
+    assert set(table["interval"]) == {"conservative over examples"}
+    unknown = mean_over_shifts(accuracies(0.0).drop(columns="examples"))
+    assert set(unknown["interval"]) == {"none"}
+    assert unknown["low"].isna().all()
 
 
 def test_with_several_seeds_the_interval_is_over_the_seeds_means():
@@ -74,8 +95,10 @@ def test_target_beside_the_mean_of_all_shift_sets_and_what_is_retained():
     assert row["accuracy"] == pytest.approx(0.9)
     assert row["shift_accuracy"] == pytest.approx(np.mean(shifts))
     assert row["retention"] == pytest.approx(np.mean(shifts) / 0.9)
-    assert (row["shift_sets"], row["seeds"], row["interval"]) == (6, 1, "none")
-    assert np.isnan(row["low"]) and np.isnan(row["retention_high"])
+    assert (row["shift_sets"], row["seeds"], row["interval"]) == (6, 1, "conservative over examples")
+    test, shift = wilson_interval(0.9, 100), np.mean([wilson_interval(p, 100) for p in shifts], axis=0)
+    assert (row["low"], row["high"], row["shift_low"], row["shift_high"]) == pytest.approx((*test, *shift))
+    assert (row["retention_low"], row["retention_high"]) == pytest.approx((shift[0] / test[1], shift[1] / test[0]))
 
 
 def test_retention_is_of_each_seed_before_it_is_averaged():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from analysis import interquartile_means, probability_of_improvement, strengths
 from petl_study.errors import InputError
@@ -50,6 +50,22 @@ def test_who_always_wins_has_a_finite_strength_that_the_prior_sets(rng):
     assert loose["strength"].sort_index().to_numpy() == pytest.approx(reference - reference.mean(), abs=1e-4)
 
 
+def test_of_two_methods_the_strength_is_the_logarithm_of_the_odds(rng):
+    found = strengths(runs_of(np.tile([0.9, 0.5], (10, 1))), rng=rng, prior=1e-6, draws=5).set_index("method")[
+        "strength"
+    ]
+    assert found["a"] - found["b"] == pytest.approx(np.log((10 + 5e-7) / 5e-7))
+
+
+def test_thirty_methods_that_every_task_orders_alike_win_as_often_as_they_should(rng):
+    """Their strengths span a hundred and more; where they are the likeliest, expected wins are those that were seen."""
+    accuracy = np.tile(np.linspace(0.9, 0.1, 30), (19, 1))
+    found = strengths(runs_of(accuracy), rng=rng, prior=1e-3, draws=2)["strength"].to_numpy()  # the strongest first
+    assert np.ptp(found) > 100
+    expected = ((19 + 1e-3) * special.expit(found[:, None] - found) - (19 + 1e-3) / 2 * np.eye(30)).sum(axis=1)
+    assert expected == pytest.approx(19 * np.arange(29, -1, -1) + 29 * 5e-4, abs=1e-6)
+
+
 def test_equal_methods_are_equally_strong(rng):
     table = strengths(runs_of(np.full((3, 4), 0.5)), rng=rng, draws=10)
     assert table["strength"].to_numpy() == pytest.approx(0)
@@ -58,7 +74,7 @@ def test_equal_methods_are_equally_strong(rng):
 
 
 def test_a_prior_of_nothing_is_refused(rng):
-    with pytest.raises(InputError, match=r"prior must be above 0, .* got 0"):
+    with pytest.raises(InputError, match=r"prior must be at least 1e-6, .* got 0"):
         strengths(runs_of([[0.5, 0.6]]), rng=rng, prior=0)
 
 

@@ -51,11 +51,33 @@ def few() -> dict[str, object]:
     return {"rng": np.random.default_rng(0), "draws": 20}
 
 
+def holey(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs.sample(frac=0.8, random_state=0)
+
+
 def sizes() -> pd.DataFrame:
     return analysis.accuracy_by_size(load_published("manyshot"))
 
 
 DRAW: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Figure]] = {
+    "mean_accuracies": lambda runs, trials: figures.mean_accuracies(analysis.mean_accuracies(runs)),
+    "missing_cells": lambda runs, trials: figures.missing_cells(analysis.missing_cells(holey(runs))),
+    "friedman_test": lambda runs, trials: figures.friedman_test(analysis.friedman_test(runs)),
+    "nemenyi": lambda runs, trials: figures.nemenyi(analysis.nemenyi(runs)),
+    "importance_by_task": lambda runs, trials: figures.importance_by_task(analysis.importance_by_task(trials)),
+    "budget_correlation": lambda runs, trials: figures.budget_correlation(analysis.budget_correlation(runs, **few())),
+    "overtaking": lambda runs, trials: figures.overtaking(
+        analysis.overtaking(load_published("manyshot"), rng=np.random.default_rng(0))
+    ),
+    "overtaking_of_sizes": lambda runs, trials: figures.overtaking(
+        analysis.overtaking(load_published("manyshot"), "size", rng=np.random.default_rng(0))
+    ),
+    "overtaking_of_a_study": lambda runs, trials: figures.overtaking(
+        analysis.overtaking(runs.assign(train_examples=1000), **few())
+    ),
+    "mean_gains": lambda runs, trials: figures.mean_gains(
+        analysis.mean_gains(analysis.gain_over_baseline(runs), by=["method", "baseline"])
+    ),
     "gain_over_baseline": lambda runs, trials: figures.gain_over_baseline(analysis.gain_over_baseline(runs)),
     "relative_spread": lambda runs, trials: figures.relative_spread(analysis.relative_spread(runs, **few())),
     "mean_ranks": lambda runs, trials: figures.mean_ranks(analysis.mean_ranks(runs, **few())),
@@ -98,7 +120,10 @@ def drawn(runs, trials):
     return functools.cache(lambda name: DRAW[name](runs, trials))
 
 
-UNITS = ("(%)", "(1: best)", "percentage points", "log-odds", "(number)", "(Spearman)", "% of", "points, val", "trials")
+UNITS = (
+    *("(%)", "(1: best)", "percentage points", "log-odds", "(number)", "(Spearman)", "% of", "points, val", "trials"),
+    *("Kendall's W", "mean rank of", "(seeds)"),
+)
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -139,6 +164,88 @@ def test_the_dots_of_ranks_are_the_tables(runs):
         table.set_index("method")["mean_rank"].to_dict()
     )
     assert names[-1] == table["method"].iloc[0]
+
+
+def test_the_agreement_of_tasks_stands_beside_what_chance_gives(runs):
+    table = analysis.friedman_test(runs)
+    [ax] = figures.friedman_test(table).axes
+    assert [line.get_xdata()[0] for line in ax.lines[1:]] == pytest.approx(table["kendall_w"].tolist())
+    strokes = [ends[0, 0] for ends in ax.collections[0].get_segments()]
+    assert strokes == pytest.approx([1 / tasks for tasks in table["tasks"]])
+    assert ax.texts[-1].get_text() == "p < 0.001, 19 tasks"
+
+
+def test_every_pair_of_ranks_is_in_its_cell_and_dotted_where_it_is_sure(runs):
+    table = analysis.nemenyi(runs)
+    ax = figures.nemenyi(table).axes[0]
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    shown = ax.images[0].get_array().filled(np.nan)
+    dots = {tuple(dot) for dot in ax.collections[0].get_offsets().astype(int).tolist()}
+    for row in table.itertuples():
+        a, b = names.index(row.method_a), names.index(row.method_b)
+        assert (shown[a, b], shown[b, a]) == pytest.approx((row.difference, -row.difference))
+        assert ((b, a) in dots) == ((a, b) in dots) == row.distinguishable
+
+
+def test_the_share_of_every_search_is_in_its_cell(trials):
+    table = analysis.importance_by_task(trials)
+    figure = figures.importance_by_task(table)
+    for ax in figure.axes[:-1]:  # the last is the key
+        names = [label.get_text() for label in ax.get_yticklabels()]
+        shown = ax.images[0].get_array()
+        some = table[table["hyperparameter"] == ax.get_title(loc="left")]
+        cell = some[(some["method"] == "lora") & (some["task"] == TASKS[3])]["share"].item()
+        assert shown[names.index("lora"), 3] == pytest.approx(100 * cell)
+
+
+def test_missing_seeds_are_counted_in_their_cells(runs):
+    lost = runs[(runs["method"] == "lora") & (runs["task"] == TASKS[1])].index
+    table = analysis.missing_cells(runs.drop(lost))
+    ax = figures.missing_cells(table).axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["lora"]
+    assert [text.get_text() for text in ax.texts] == ["2"]
+
+
+def test_a_crossing_is_said_beside_its_line_from_the_fewest_examples_to_the_most():
+    table = analysis.overtaking(load_published("manyshot"), rng=np.random.default_rng(0))
+    row = table[(table["dataset"] == "resisc45") & (table["method"] == "ssf")].iloc[0]
+    ax = next(ax for ax in figures.overtaking(table).axes if ax.get_title(loc="left") == "resisc45")
+    said = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    place = said[f"{row['crossing'] / 1000:.1f}k"]
+    at = {line.get_ydata()[0]: line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1}
+    assert at[place] == pytest.approx(100 * row["last"])
+    stroke = next(ends for ends in ax.collections[0].get_segments() if ends[:, 1].mean() == pytest.approx(place))
+    assert stroke[0, 0] == pytest.approx(100 * row["first"])
+
+
+def test_mean_gains_have_a_panel_for_what_is_kept_apart_and_a_line_for_the_method(runs):
+    gains = pd.concat([analysis.gain_over_baseline(runs, name) for name in ("linear", "full")])
+    gains = gains[gains["method"].isin(["lora", "ssf"])].assign(shift_gain=0.01)
+    table = analysis.mean_gains(gains, by=["method", "baseline"], columns=["gain", "shift_gain"])
+    figure = figures.mean_gains(table)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["linear", "full"]
+    first = figure.axes[0]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["ssf", "lora"]
+    shown = sorted(line.get_xdata()[0] for line in first.lines if len(line.get_xdata()) == 1)
+    assert shown == pytest.approx(sorted(100 * table[table["baseline"] == "linear"]["gain"]))
+    shifted = figures.mean_gains(table, "shift_gain").axes[0]
+    assert [line.get_xdata()[0] for line in shifted.lines if len(line.get_xdata()) == 1] == pytest.approx([1.0, 1.0])
+
+
+def test_what_tunes_nothing_is_a_level_line_and_an_unknown_number_of_examples_is_not_said():
+    table = sizes()
+    table = table[table["dataset"] == "clevr_dist"].assign(train_examples=np.nan)
+    table.loc[table["method"] == "linear", "tuned_parameters"] = 0
+    [ax] = figures.accuracy_by_size(table).axes
+    assert ax.get_title(loc="right") == ""
+    linear = table[table["method"] == "linear"]["accuracy"].item()
+    level = [line for line in ax.lines if line.get_linestyle() == "--"]
+    assert 100 * linear in [pytest.approx(line.get_ydata()[0]) for line in level]
+
+
+def test_parameters_that_nobody_knows_are_nothing_to_draw_against(runs):
+    with pytest.raises(InputError, match="tuned_parameters is not known of any method"):
+        figures.accuracy_against_parameters(analysis.mean_accuracies(runs.drop(columns="tuned_parameters")))
 
 
 def test_the_set_of_the_best_is_shaded(runs):

@@ -3,8 +3,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawn import predictions, reordered, shuffled
+from scipy import stats
 from scipy.special import log_softmax
 
 from analysis import COMBINE, Predictions, ensemble, scores_as_logits, subsets
@@ -94,3 +96,46 @@ def test_wrong_input_is_refused(rng, monkeypatch):
     monkeypatch.setattr("analysis.subset_search.MOST", 6)
     with pytest.raises(InputError, match="3 runs have 7 subsets of 1 to 3, and at most 6 are tried"):
         subsets(test, test)
+
+
+def test_a_gain_is_over_the_member_that_validation_would_pick(rng):
+    test, val = predictions(rng, "abc", N=150), predictions(rng, "abc", N=40)
+    table = subsets(test, val).set_index("members")
+    singles = table[table["size"] == 1]
+    assert singles["gain"].tolist() == [0, 0, 0]
+    for members, row in table.iterrows():
+        lead = singles.loc[[(member,) for member in members], "rank"].idxmin()
+        assert row["gain"] == pytest.approx(row["test_accuracy"] - table.loc[[lead], "test_accuracy"].item())
+
+
+def test_of_members_that_are_equal_on_validation_the_one_of_lower_loss_would_be_picked(rng):
+    test, val = predictions(rng, "ab", N=150), predictions(rng, "a", N=40)
+    for scales in ((1.0, 9.0), (9.0, 1.0)):  # equally accurate, and one of them far too sure
+        on_val = Predictions(val.labels, np.stack([scale * val.logits[0] for scale in scales]), test.runs)
+        both = subsets(test, on_val, up_to=2).set_index("members").loc[[(0, 1)]].iloc[0]
+        lead = int(np.argmin(scales))
+        assert both["gain"] == pytest.approx(both["test_accuracy"] - test.accuracy[lead])
+    assert test.accuracy[0] != test.accuracy[1]
+
+
+def test_accuracy_and_gain_have_intervals_over_test_examples(rng):
+    test, val = predictions(rng, "abc", N=300), predictions(rng, "abc", N=40)
+    plain = subsets(test, val)
+    assert "low" not in plain
+    table = subsets(test, val, rng=rng, draws=4000)
+    pd.testing.assert_frame_equal(table[plain.columns], plain)
+    for row in table.itertuples():
+        ends = stats.binom.ppf([0.025, 0.975], 300, row.test_accuracy) / 300  # resampling a share draws a binomial
+        assert (row.low, row.high) == pytest.approx(ends, abs=0.005)
+        right = ensemble(test, members=list(row.members)).argmax(axis=1) == test.labels
+        lead = min(row.members, key=lambda member: (-val.accuracy[member], -val.log_likelihood[member].mean()))
+        theirs = stats.bootstrap(
+            (right.astype(float) - test.correct[lead],), np.mean, n_resamples=2000, method="percentile", rng=rng
+        ).confidence_interval
+        assert (row.gain_low, row.gain_high) == pytest.approx((theirs.low, theirs.high), abs=0.008)
+    single = table[table["size"] == 1]
+    assert single[["gain_low", "gain_high"]].to_numpy().tolist() == [[0, 0]] * 3  # a run gains nothing over itself
+    with pytest.raises(InputError, match="draws must be a whole number"):
+        subsets(test, val, rng=rng, draws=0)
+    with pytest.raises(InputError, match="level must be between"):
+        subsets(test, val, level=2)

@@ -397,6 +397,54 @@ def test_every_tensor_but_the_classifiers_has_a_row_and_a_place(study):
         analysis.weight_change(analysis.load_weights(study, "toy", "adaptformer"))
 
 
+# ------------------------------------------------------------------------------------------------------------- features
+
+
+def test_the_last_features_through_the_stored_classifier_are_the_stored_logits(study):
+    weights = analysis.load_weights(study, "toy")
+    features = analysis.block_features(weights, examples=20)
+    at = np.linspace(0, 47, 20).round().astype(int)  # of the 48 test images
+    for row, record in enumerate(weights.records, start=1):
+        tensors = record.tensors()
+        said = features.places["head"][row] @ tensors["head.weight"].T + tensors["head.bias"]
+        np.testing.assert_allclose(said, record.logits("test")[at], atol=1e-4)
+
+
+def test_the_first_row_is_the_backbone_before_it_was_tuned(study):
+    weights = analysis.load_weights(study, "toy", ["adaptformer", "ssf"], 0)
+    features = analysis.block_features(weights, split="contrast:1")
+    assert features.runs["method"].tolist() == ["pre-trained", "adaptformer", "ssf"]
+    assert features.runs["seed"].isna().tolist() == [True, False, False]
+    assert list(features.places) == [*(f"block {number}" for number in range(6)), "head"]
+    plain, images = backbones.create("micro_vit", 3).eval(), weights.task.split("contrast:1").images
+    known = backbones.info("micro_vit")
+    with torch.no_grad():
+        x = training.Normalisation(known.mean, known.std)(training.to_tensor(images, torch.device("cpu")))
+        expected = plain.forward_intermediates(x, return_prefix_tokens=True, intermediates_only=True)
+        assert plain.global_pool == "token"
+        for number, (_, prefix) in enumerate(expected):
+            torch.testing.assert_close(torch.from_numpy(features.places[f"block {number}"][0]), prefix[:, 0])
+        torch.testing.assert_close(
+            torch.from_numpy(features.places["head"][0]), plain.forward_head(plain.forward_features(x), pre_logits=True)
+        )
+    assert all(np.abs(of_place[0] - of_place[2]).max() > 1e-3 for of_place in features.places.values())
+
+
+def test_features_become_a_table_with_the_pretrained_backbone_and_seeds_beside(study, rng):
+    features = analysis.block_features(analysis.load_weights(study, "toy", "ssf"))
+    table = analysis.feature_similarity_by_method(features, rng=rng, draws=5)
+    cells = table[table["layer"] == "head"].set_index(["method_a", "method_b"])["cka"]
+    assert set(cells.index) == {("pre-trained", "ssf"), ("ssf", "pre-trained"), ("ssf", "ssf")}
+    assert cells.between(0.1, 0.999).all()
+
+
+def test_features_of_nothing_are_refused(lora):
+    with pytest.raises(InputError, match="examples must be at least 4"):
+        analysis.block_features(lora, examples=3)
+    with pytest.raises(InputError, match="has no split 'blur:1'"):
+        analysis.block_features(lora, split="blur:1")
+
+
 # -------------------------------------------------------------------------------------------------------------- loading
 
 
@@ -411,7 +459,28 @@ def test_what_is_not_there_is_said_with_what_is(study):
     with pytest.raises(InputError, match="unknown of 'models'; known: runs, trials"):
         analysis.load_weights(study, "toy", of="models")
     with pytest.raises(InputError, match="best must be at least 1"):
-        analysis.load_weights(study, "toy", best=0)
+        analysis.load_weights(study, "toy", of="trials", best=0)
+
+
+def test_runs_have_no_best_since_all_seeds_have_the_validation_accuracy_of_one_trial(study):
+    weights = analysis.load_weights(study, "toy")
+    for _, of_method in weights.runs.groupby("method"):
+        assert len(set(of_method["val_accuracy"])) == 1 < len(of_method)
+    with pytest.raises(InputError, match=r"best=1 has no meaning for runs: .*Ask for some `seeds`, or of='trials'"):
+        analysis.load_weights(study, "toy", best=1)
+
+
+def test_runs_that_kept_no_tensors_can_be_left_out(study, lora, tmp_path):
+    bare = copied(lora.records[0], tmp_path / "bare", tensors=None, lr=0.5)
+    both = analysis.load_weights([study, bare], "toy", "lora")
+    assert len(both) == 3
+    assert analysis.load_weights([study, bare], "toy", "lora", stored=True).runs["key"].tolist() == [
+        record.key for record in lora.records
+    ]
+    with pytest.raises(InputError, match=r"task 'toy': no run kept its tensors.*keep\.tensors"):
+        analysis.load_weights(bare, "toy", stored=True)
+    with pytest.raises(InputError, match="trials keep no tensors"):
+        analysis.load_weights(study, "toy", of="trials", stored=True)
 
 
 def copied(record, path: Path, **changes: object) -> Path:

@@ -40,6 +40,15 @@ def test_validation_chooses_alpha_whatever_the_test_sets_say():
     pd.testing.assert_frame_equal(choose_alpha(frame), chosen)
 
 
+def test_a_validation_accuracy_that_is_not_known_leaves_no_choice():
+    frame = curves()
+    frame.loc[(frame["set"] == "val") & (frame["alpha"] == 0.5), "accuracy"] = np.nan
+    with pytest.raises(
+        InputError, match=r"1 of 3 validation accuracies are missing .* method lora, merged all, alpha 0\.5"
+    ):
+        choose_alpha(frame)
+
+
 def test_equal_accuracies_go_to_the_lower_loss_and_then_to_the_larger_alpha():
     tied = {0.0: 0.9, 0.5: 0.9, 1.0: 0.8}
     assert choose_alpha(curves(val=tied, loss={0.0: 0.2, 0.5: 0.3}))["alpha"].item() == 0.0
