@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.cells import cells_of, examples_of, seed_columns
-from analysis.comparable import require_columns, require_comparable, require_distinct, require_known
+from analysis.comparable import cell_columns, require_columns, require_comparable, require_distinct, require_known
 from analysis.intervals import require_level, summarise, t_interval, wilson_mean_interval
 
 
@@ -33,8 +33,7 @@ def accuracy_table(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
     require_comparable(runs)
     require_distinct(runs)
     require_known(runs, "task", "method", "test_accuracy")
-    keys = ["task", *(["group"] if "group" in runs else []), "method"]
-    return summarise(runs, keys, accuracy="test_accuracy", examples="test_examples", level=level)
+    return summarise(runs, cell_columns(runs), accuracy="test_accuracy", examples="test_examples", level=level)
 
 
 def mean_accuracies(runs: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:

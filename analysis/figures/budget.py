@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from analysis.figures import canvas
 from analysis.figures.dots import counted, dots
 from analysis.palette import ordered, style
+from petl_study.errors import InputError
 
 
 def expected_best(table: pd.DataFrame) -> Figure:
@@ -100,6 +101,8 @@ def budget_correlation(table: pd.DataFrame) -> Figure:
         From `analysis.budget_correlation`. Left of the line: methods with larger searches rank better.
     """
     canvas.require_rows(table, "scope", "spearman", "low", "high", "methods", "tasks")
+    if table["spearman"].isna().all():
+        raise InputError("no correlation to draw: every method had equally many trials, or ranks like every other")
     named = [f"{scope} ({canvas.tasks(n)})" for scope, n in zip(table["scope"], table["tasks"], strict=True)]
     return dots(
         table.assign(scope=named),

@@ -206,6 +206,7 @@ def collapsed(table: pd.DataFrame) -> Figure:
     """
     canvas.require_single(table, "method", "share", "trials", "collapsed", "level")
     by = next(name for name in table if name != "method")
+    table = pd.concat([table[table[by] == value] for value in _sorted(table[by])])
     panel = table.assign(panel=[f"{by} {value:g}" if isinstance(value, float) else str(value) for value in table[by]])
     note = f"Bars: {table['level'].iloc[0]:.0%} interval, Wilson over trials."
     label = "collapsed trials (%)"

@@ -112,11 +112,11 @@ class Weights:
         """The tuned tensors and the classifier of `trial`: those stored, or else those of training it, once."""
         key = key_of(trial.spec)
         if key not in self._tensors:
-            stored = next((r for r in self.records if r.key == key and r.header["kind"] == "run"), None)
+            record = next((r for r in self.records if r.key == key and _TENSORS in r.header["files"]), None)
             self._tensors[key] = (
                 self._train(trial)
-                if stored is None
-                else {name: torch.from_numpy(tensor) for name, tensor in stored.tensors().items()}
+                if record is None
+                else {name: torch.from_numpy(tensor) for name, tensor in record.tensors().items()}
             )
         return self._tensors[key]
 
@@ -150,10 +150,13 @@ class Weights:
                 " `methods`. (Over seeds of this one method, space='tuned' works on its tuned tensors.)"
             ) from None
 
-    def reproduced(self, record: Record) -> bool:
-        """Whether training the stored trial `record` again gave its last epoch's loss on validation, bit for bit."""
+    def reproduced(self, record: Record) -> bool | None:
+        """Whether training `record` again gave its last epoch's losses, bit for bit; None where its tensors are stored.
+
+        Where not (another machine), what is looked at is a sibling of what was stored.
+        """
         self.tensors(trial_of(record))
-        return self._curves[record.key][-1]["val_loss"] == record.header["curve"][-1]["val_loss"]
+        return self._curves[record.key][-1] == record.header["curve"][-1] if record.key in self._curves else None
 
     def _train(self, trial: Trial) -> Tensors:
         """Train `trial` as the study did; with the study's number of threads, on the same machine, bit for bit."""
@@ -190,13 +193,13 @@ def load_weights(
     methods, seeds : optional
         Which; all of them by default.
     of : str
-        ``runs``, or the ``trials`` of the searches. A trial's tensors are not stored: they are trained again, the first
-        time that they are needed, at the cost of the trial (`runs.fit_seconds`).
+        ``runs``, or the ``trials`` of the searches. Tensors that are not stored, as those of trials never are, are
+        trained again, the first time that they are needed, at the cost of the training (`runs.fit_seconds`).
     best : int, optional
         Of every method's trials only so many, those with the highest validation accuracy (of equals the lowest loss).
         Among runs there is no such choice: what validation said is of the one trial that selected all seeds.
     stored : bool
-        Leave out runs whose records kept no tensors (`keep.tensors` in the study file).
+        Leave out runs whose records kept no tensors (`keep.tensors` in the study file), which had to be trained again.
     device : str
         Where models are built: ``cpu``, ``cuda``, ...
 

@@ -70,8 +70,9 @@ def wise_curves(
     -------
     DataFrame
         `task`, `group`, `method`, `seed`, `merged`, `alpha`, `set`, `kind`, `severity`, `accuracy`, `loss`,
-        `examples`, and what the run was made under. `reproduced` (rows of ``val``): whether training the trial again
-        gave the stored trial bit for bit; where not (another machine), alpha is chosen by a sibling of that trial.
+        `examples`, and what the run was made under. `reproduced`, of what was trained again, as the trials of
+        ``val`` always are: whether that gave the stored result bit for bit; where not (another machine), what is seen,
+        and alpha chosen by, is a sibling of it.
     """
     alphas = _checked_alphas(alphas)
     merged = [merged] if isinstance(merged, str) else list(merged)
@@ -111,7 +112,7 @@ def _curve(
             where = {"merged": merged, "alpha": alpha, "set": name, "kind": kind, "severity": severity}
             rows.append({**of_run, **where, **score(logits, splits[name].labels), "reproduced": reproduced})
 
-    look(trial, sets, None)
+    look(trial, sets, weights.reproduced(weights.records[row]))
     if validate:
         selected = weights.selected(row)
         look(trial_of(selected), ["val"], weights.reproduced(selected))

@@ -219,3 +219,15 @@ def test_a_table_that_cannot_be_drawn_says_what_is_missing(runs):
         figures.accuracy_by_task(analysis.accuracy_table(runs)[["task", "method", "accuracy"]])
     with pytest.raises(InputError, match="no rows"):
         figures.accuracy_by_task(analysis.accuracy_table(runs).iloc[:0])
+
+
+def test_learning_rates_stand_by_size():
+    table = pd.DataFrame({"method": "lora", "lr": [0.003, 0.01, 0.001], "trials": 4, "collapsed": 0, "share": 0.0})
+    figure = figures.collapsed(table.assign(low=0.0, high=0.5, level=0.95))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["lr 0.001", "lr 0.003", "lr 0.01"]
+
+
+def test_searches_of_one_size_correlate_with_nothing_and_are_not_drawn():
+    table = pd.DataFrame({"scope": ["all tasks"], "spearman": np.nan, "low": np.nan, "high": np.nan})
+    with pytest.raises(InputError, match="every method had equally many trials"):
+        figures.budget_correlation(table.assign(methods=3, tasks=2, level=0.95))

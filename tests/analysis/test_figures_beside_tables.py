@@ -239,6 +239,13 @@ def test_the_picked_subset_shows_its_accuracy_and_its_gain():
     assert len(segments(figures.subsets(many))) == 2  # the star's, in its own colour and in black
 
 
+def test_one_ensemble_of_a_rule_that_is_not_named_is_called_none():
+    gain = analysis.ensemble_gain(said(), analysis.ensemble(said(), "vote"), rng=chance(), draws=9)
+    assert not figures.ensemble_gain(gain).legends
+    [legend] = figures.ensemble_gain(gain.assign(combine="vote")).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["ensemble:vote"]
+
+
 def test_a_band_is_the_mean_of_the_seeds_intervals():
     table = analysis.risk_coverage(said(), points=9, rng=chance(), draws=20)
     ax = figures.risk_coverage(table).axes[0]
