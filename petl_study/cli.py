@@ -6,9 +6,10 @@ import argparse
 import importlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from petl_study import __version__
+from petl_study import __version__, places
 from petl_study.console import guarded
 from petl_study.errors import InputError
 
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--out", type=Path, help="where it goes (default: exports/<task>-<method>-<key>)")
     export.add_argument("--device", default="cpu", help="where it is tried: cpu, cuda ... (default: %(default)s)")
+    _add_place_options(export)
     export.set_defaults(run=_export)
 
     for name, summary in _LISTS.items():
@@ -91,6 +93,32 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=cores, help="trials at once (default: one a core, %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of one trial (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    _add_place_options(parser)
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say where data and decoded images lie; `_use_places` reads them."""
+    known = places.here()
+    parser.add_argument(
+        "--data", type=Path, default=known.data, help="what names of data sets are relative to (PETL_STUDY_DATA, or .)"
+    )
+    parser.add_argument(
+        "--cache-gb",
+        type=float,
+        default=known.cache_gb,
+        help="GB of decoded images kept on disk for later; 0: in memory, in each process (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--on-bad-image",
+        choices=("error", "skip"),
+        default=known.on_bad_image,
+        help="what an image that cannot be read does: stop the study, or be left out (default: %(default)s)",
+    )
+
+
+def _use_places(options: argparse.Namespace) -> None:
+    given = {"data": options.data, "cache_gb": options.cache_gb, "on_bad_image": options.on_bad_image}
+    places.use(replace(places.here(), **given))
 
 
 # ------------------------------------------------------------------------------------------------------------ commands
@@ -105,6 +133,7 @@ def _run(study: str, options: argparse.Namespace) -> int:
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be a whole number of at least 1, got {getattr(options, name)}.")
     _require_device(options.device)
+    _use_places(options)
     resolved = spec.load(study)
     out = options.out or Path("runs") / resolved.name
     engine = engines.create(options.engine, workers=options.workers, threads=options.threads, device=options.device)
@@ -124,6 +153,7 @@ def _export(options: argparse.Namespace) -> int:
             f" The tuned tensors alone, unmerged, are {options.directory / 'tuned.safetensors'}."
         )
     _require_device(options.device)
+    _use_places(options)
     from petl_study import export
 
     return export.run(options.directory, options.out, options.device)

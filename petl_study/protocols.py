@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from petl_study.errors import unknown
+from petl_study.images import Resize, View
 
 
 class Protocol(BaseModel):
@@ -28,12 +29,28 @@ class Protocol(BaseModel):
     label_smoothing: float = Field(ge=0, lt=1)
     optimizer: Literal["adamw"] = "adamw"
     decay: Literal["matrices", "all"] = "matrices"  # vectors (biases, norms, scales) decay only under "all"
-    resize: Literal["none"] = "none"
+    resize: Resize = "none"
+    image_size: int | None = Field(default=None, ge=8)  # pixels of a side, of images that are resized
     normalisation: Literal["backbone", "none"] = "backbone"  # the checkpoint's own mean and std, or inputs in [0, 1]
     augmentation: Literal["none"] = "none"
     precision: Literal["fp32"] = "fp32"
     selection: Literal["val_accuracy_last_epoch"] = "val_accuracy_last_epoch"  # ties go to the lower validation loss
     final_fit: Literal["trainval"] = "trainval"
+
+    @property
+    def view(self) -> View:
+        """What images go through before they are normalised."""
+        return View(self.resize, self.image_size)
+
+    @model_validator(mode="after")
+    def _has_a_view(self) -> Protocol:
+        assert self.view  # refuses a size without a way to it
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Images that are not resized have no size, and records have no word for it."""
+        return {key: value for key, value in handler(self).items() if value is not None}
 
     @model_validator(mode="before")
     @classmethod

@@ -16,6 +16,7 @@ import optuna
 
 from petl_study.spec import MethodSpec, StudySpec
 from petl_study.store import Record
+from petl_study.tasks import Source
 from petl_study.trials import Trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -23,7 +24,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 Batches = Generator[list[Trial], list[Record], None]
 
 
-def search(study: StudySpec, task: str, method: MethodSpec) -> Batches:
+def search(study: StudySpec, task: Source, method: MethodSpec) -> Batches:
     """Yield the trials of `method` on `task` and then the final run for every seed; be sent the records of each batch.
 
     The sampler sees validation accuracy only. Where every trial failed there is nothing to select, and no final run.
@@ -89,15 +90,16 @@ def _sampler(study: StudySpec) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=study.search.seed)  # for a grid the points are in the queue already
 
 
-def _trial(study: StudySpec, task: str, method: MethodSpec, point: dict[str, Any], **role: Any) -> Trial:
+def _trial(study: StudySpec, task: Source, method: MethodSpec, point: dict[str, Any], **role: Any) -> Trial:
     return Trial(
-        task=task,
+        task=task.name,
+        source=task,
         backbone=study.backbone,
         method=method.name,
         hyperparameters={name: value for name, value in point.items() if name in method.space},
         lr=point["lr"],
         weight_decay=point["weight_decay"],
-        head=study.head_of(task),
+        head=study.head_of(task.name),
         protocol=study.protocol,
         study=study.name,
         keep=study.keep,

@@ -17,6 +17,7 @@ from petl_study import backbones, methods, tasks
 from petl_study.errors import InputError, unknown
 from petl_study.keep import Keep
 from petl_study.protocols import Protocol
+from petl_study.tasks import Source
 
 HeadKind = Literal["new", "zero_shot"]
 Values = list[Any]
@@ -87,7 +88,7 @@ class StudySpec(_Strict):
 
     name: str = Field(pattern=r"^[\w.-]+$")
     backbone: str
-    tasks: list[str] = Field(min_length=1)
+    tasks: list[Source] = Field(min_length=1)
     methods: list[MethodSpec] = Field(min_length=1)
     protocol: Protocol
     search: Search = Search()
@@ -101,12 +102,21 @@ class StudySpec(_Strict):
         backbones.info(name)
         return name
 
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _all_that_a_name_stands_for(cls, given: Any) -> Any:
+        """``vtab1k`` is each of its tasks."""
+        if not isinstance(given, list):
+            return given
+        return [one for entry in given for one in (tasks.expand(entry) if isinstance(entry, str) else [entry])]
+
     @field_validator("tasks")
     @classmethod
-    def _known_tasks(cls, names: list[str]) -> list[str]:
-        for name in names:
-            tasks.info(name)
-        return _distinct(names, "task")
+    def _known_tasks(cls, sources: list[Source]) -> list[Source]:
+        for source in sources:
+            tasks.require_known(source)
+        _distinct([source.name for source in sources], "task")
+        return sources
 
     @field_validator("methods")
     @classmethod
@@ -123,19 +133,20 @@ class StudySpec(_Strict):
 
     @model_validator(mode="after")
     def _heads_exist(self) -> StudySpec:
-        for task in self.head if isinstance(self.head, dict) else ():
-            if task not in self.tasks:
-                raise unknown("task", task, self.tasks, where="head")
-        for task in self.tasks:
-            if self.head_of(task) == "zero_shot":
-                backbones.require_classes(self.backbone, tasks.info(task).classes, task)
+        names = [task.name for task in self.tasks]
+        for name in self.head if isinstance(self.head, dict) else ():
+            if name not in names:
+                raise unknown("task", name, names, where="head")
         return self
 
-    @model_validator(mode="after")
-    def _kept_things_exist(self) -> StudySpec:
-        shifts = {shift for task in self.tasks for shift in tasks.info(task).shift_sets}
+    def require_data(self) -> None:
+        """Raise InputError unless the tasks' data are here and have what the study asks of them."""
+        known = {task.name: tasks.info(task) for task in self.tasks}
+        for name, info in known.items():
+            if self.head_of(name) == "zero_shot":
+                backbones.require_classes(self.backbone, info.classes, name)
+        shifts = {shift for info in known.values() for shift in info.shift_sets}
         self.keep.require_known(shifts, {method.name for method in self.methods})
-        return self
 
     def head_of(self, task: str) -> HeadKind:
         """How the classifier of `task` starts: at random, or at the backbone's own rows for the task's classes."""
@@ -153,7 +164,7 @@ class StudySpec(_Strict):
         return min(points, self.search.trials) if self.search.sampler == "grid" else self.search.trials
 
     @property
-    def cells(self) -> list[tuple[str, MethodSpec]]:
+    def cells(self) -> list[tuple[Source, MethodSpec]]:
         """Every task with every method, task by task, so that what a task needs is loaded once."""
         return list(itertools.product(self.tasks, self.methods))
 
@@ -194,9 +205,14 @@ def resolve(content: Any, origin: str = "study") -> StudySpec:
             f"{origin}: a study file is a mapping with the keys {', '.join(StudySpec.model_fields)}; got {content!r}."
         )
     try:
-        return StudySpec.model_validate(dict(content))
+        study = StudySpec.model_validate(dict(content))
     except ValidationError as error:
         raise InputError("\n".join(f"{origin}: {_explain(e)}" for e in error.errors())) from None
+    try:
+        study.require_data()
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from None
+    return study
 
 
 # --------------------------------------------------------------------------------------------------------------- parts

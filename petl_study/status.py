@@ -26,10 +26,14 @@ def show(path: Path) -> int:
         table.add_column(method.name, justify="right")
     planned_in_all = 0
     for task in spec.tasks:
-        row = [Text(task)]
+        row = [Text(task.name)]
         for method in spec.methods:
-            trials = (finished[task, method.name, "trial"], spec.trials(method), failed[task, method.name, "trial"])
-            runs = (finished[task, method.name, "run"], len(spec.seeds), failed[task, method.name, "run"])
+            trials = (
+                finished[task.name, method.name, "trial"],
+                spec.trials(method),
+                failed[task.name, method.name, "trial"],
+            )
+            runs = (finished[task.name, method.name, "run"], len(spec.seeds), failed[task.name, method.name, "run"])
             row.append(Text(f"{_part(*trials)} + {_part(*runs)}", style=_style(trials, runs)))
             planned_in_all += trials[1] + runs[1]
         table.add_row(*row)

@@ -14,8 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from petl_study.images import Images
 from petl_study.protocols import Protocol
 from petl_study.tasks import Split
+
+HELD_BYTES = 2 * 2**30  # of a split's images that a training holds in memory; more are read batch by batch
 
 
 class Diverged(ArithmeticError):
@@ -39,6 +42,14 @@ class Normalisation:
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 (N, H, W, 3) as a contiguous uint8 (N, 3, H, W) on `device`."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+
+
+def reader(images: Images, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """What gives the images at an index (B,) as uint8 (B, 3, H, W): held on `device` where they are not too many."""
+    if images.nbytes <= HELD_BYTES:
+        held = to_tensor(images[:], device)
+        return lambda index: held[index]
+    return lambda index: to_tensor(images[index.cpu().numpy()], device)
 
 
 def seed_everything(seed: int) -> None:
@@ -102,7 +113,7 @@ def fit(
         A batch's loss is NaN or infinite; says where. The exception's `curve` holds the epochs before.
     """
     device = next(iter(model.parameters())).device
-    images, labels = to_tensor(split.images, device), torch.from_numpy(split.labels).to(device)
+    images, labels = reader(split.pixels, device), torch.from_numpy(split.labels).to(device)
     optimizer = torch.optim.AdamW(parameter_groups(parameters, weight_decay, protocol), lr=lr, fused=True)
     shuffle = torch.Generator().manual_seed(order)
     steps = math.ceil(len(split) / protocol.batch_size)
@@ -116,7 +127,7 @@ def fit(
             rate = learning_rate(epoch + step / steps, lr, protocol)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            logits = model(normalise(images[index]))
+            logits = model(normalise(images(index)))
             loss = F.cross_entropy(logits, labels[index], label_smoothing=protocol.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -135,7 +146,7 @@ def fit(
 
 @torch.inference_mode()
 def predict(model: nn.Module, split: Split, normalise: Normalisation, batch_size: int = 256) -> NDArray[np.float32]:
-    """Logits of every example of `split`, in its order: (N, C).
+    """Logits of every example of `split`, in its order: (N, C), or (N, K) where it asks about K classes only.
 
     Raises
     ------
@@ -144,8 +155,12 @@ def predict(model: nn.Module, split: Split, normalise: Normalisation, batch_size
     """
     model.eval()
     device = next(iter(model.parameters())).device
-    images = to_tensor(split.images, device)
-    logits = torch.cat([model(normalise(batch)) for batch in images.split(batch_size)]).float().cpu().numpy()
+    batches = (
+        to_tensor(split.pixels[start : start + batch_size], device) for start in range(0, len(split), batch_size)
+    )
+    logits = torch.cat([model(normalise(batch)).float() for batch in batches]).cpu().numpy()
+    if split.only is not None:
+        logits = logits[:, split.only]
     if not np.isfinite(logits).all():
         raise Diverged(
             f"{(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} examples have NaN or infinite logits"

@@ -47,7 +47,7 @@ def test_the_shipped_quickstart_is_broad():
 def test_the_embedded_study_is_every_method_on_every_task_over_its_whole_space():
     study = spec.load("embedded")
     assert sorted(method.name for method in study.methods) == methods.list_methods()
-    assert sorted(study.tasks) == sorted(t for t in tasks.list_tasks() if t != "toy")
+    assert sorted(task.name for task in study.tasks) == sorted(t for t in tasks.list_tasks() if t != "toy")
     assert all(method.space == methods.search_space(method.name) for method in study.methods)
     assert (study.search.trials, study.seeds) == (None, [0, 1, 2])
 
