@@ -37,11 +37,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("study", help="a study file, or the name of one that ships with the package: quickstart")
     _add_run_options(run)
+    run.add_argument(
+        "--zero-shot",
+        action="store_true",
+        help="also ask the untouched backbone, under the classifier that it has for the classes; needs no training",
+    )
     run.set_defaults(run=lambda a: _run(a.study, a))
 
     quick = commands.add_parser("quickstart", help="run the shipped small study, report on it, and combine its methods")
     _add_run_options(quick)
-    quick.set_defaults(run=_quickstart)
+    quick.set_defaults(run=_quickstart, zero_shot=False)
 
     status = commands.add_parser("status", help="how far a study is")
     status.add_argument("runs", type=Path, help="the study's directory")
@@ -77,9 +82,12 @@ _LISTS = {
     "methods": "the methods, their search spaces and sources",
     "tasks": "the tasks",
     "backbones": "the backbones",
+    "protocols": "how models are trained and images prepared, by name, and where that comes from",
 }
 # Commands whose module defines its own options: it is imported only when its command is given.
 _PARTS = {
+    "check": ("petl_study.check", "say what is wrong with data before a study is run on them: vtab1k, folder:PATH ..."),
+    "diff": ("petl_study.diff", "say what differs between two runs or two studies, and whether they are comparable"),
     "report": ("petl_study.report", "write report.html, tables and figures of a study"),
     "bench": ("petl_study.bench", "measure seconds and memory beside the plain way of doing the same"),
     "pretrain": ("petl_study.pretraining.cli", "pre-train the embedded backbone from rendered images"),
@@ -93,6 +101,13 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=cores, help="trials at once (default: one a core, %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of one trial (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    parser.add_argument(
+        "--micro-batch",
+        type=int,
+        metavar="N",
+        help="images of a batch that go through the model at once; fewer need less memory (default: all on a GPU,"
+        " elsewhere 8 of 224 pixels, or as many smaller ones)",
+    )
     _add_place_options(parser)
 
 
@@ -101,6 +116,12 @@ def _add_place_options(parser: argparse.ArgumentParser) -> None:
     known = places.here()
     parser.add_argument(
         "--data", type=Path, default=known.data, help="what names of data sets are relative to (PETL_STUDY_DATA, or .)"
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=known.weights,
+        help="what names of weight files are relative to (PETL_STUDY_WEIGHTS, or .)",
     )
     parser.add_argument(
         "--cache-gb",
@@ -117,8 +138,8 @@ def _add_place_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _use_places(options: argparse.Namespace) -> None:
-    given = {"data": options.data, "cache_gb": options.cache_gb, "on_bad_image": options.on_bad_image}
-    places.use(replace(places.here(), **given))
+    names = ("data", "weights", "cache_gb", "on_bad_image", "micro_batch")
+    places.use(replace(places.here(), **{name: getattr(options, name) for name in names if name in options}))
 
 
 # ------------------------------------------------------------------------------------------------------------ commands
@@ -135,6 +156,8 @@ def _run(study: str, options: argparse.Namespace) -> int:
     _require_device(options.device)
     _use_places(options)
     resolved = spec.load(study)
+    if options.zero_shot and not resolved.zero_shot:
+        resolved = spec.resolve({**resolved.model_dump(), "zero_shot": True}, study)
     out = options.out or Path("runs") / resolved.name
     engine = engines.create(options.engine, workers=options.workers, threads=options.threads, device=options.device)
     display = progress.create(resolved, Console(), engine.capacity)

@@ -1,7 +1,8 @@
-"""Where on this machine data and decoded images lie, and what happens to images that cannot be read.
+"""What differs from machine to machine: where data and decoded images lie, and how much is looked at together.
 
-Set once in every process, by the command line or by the environment. None of it goes into a record: a result depends
-on what the files hold, not on where they are. (That images were skipped does; it is stored with the run.)
+Set once in every process, by the command line or by the environment. None of it goes into a record's name: a result
+depends on what files hold, not on where they are. What tells in a result, that images were skipped, and in its bits,
+how many images went through a model at once, is stored with the run.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ from petl_study.errors import InputError
 OnBadImage = Literal["error", "skip"]
 
 
+class Missing(InputError):
+    """A directory of data that is not there."""
+
+
 def _data() -> Path:
     return Path(os.environ.get("PETL_STUDY_DATA", "."))
+
+
+def _weights() -> Path:
+    return Path(os.environ.get("PETL_STUDY_WEIGHTS", "."))
 
 
 def _cache() -> Path:
@@ -35,6 +44,10 @@ class Places:
         What names of data sets are relative to (``--data``, or PETL_STUDY_DATA).
     folders : (name, path) pairs
         Folders elsewhere, and the name that records know them by.
+    weights : Path
+        What names of weight files are relative to (``--weights``, or PETL_STUDY_WEIGHTS).
+    files : (name, path) pairs
+        Weight files elsewhere, and directories of them, and the name that records know them by.
     cache : Path
         Where decoded images are kept for the next process (PETL_STUDY_CACHE, or the user's cache directory).
     cache_gb : float
@@ -42,42 +55,55 @@ class Places:
         each epoch. 0: nothing is written, and every process keeps in memory what it decodes.
     on_bad_image : str
         ``error``: an image that cannot be read stops the study. ``skip``: it is left out, and the run says so.
+    micro_batch : int, optional
+        Images of a batch that a model is trained on at once (``--micro-batch``); None: see `training.micro_batch`.
     """
 
     data: Path = field(default_factory=_data)
     folders: tuple[tuple[str, Path], ...] = ()
+    weights: Path = field(default_factory=_weights)
+    files: tuple[tuple[str, Path], ...] = ()
     cache: Path = field(default_factory=_cache)
     cache_gb: float = 20.0
     on_bad_image: OnBadImage = "error"
+    micro_batch: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.cache_gb < float("inf"):
             raise InputError(f"--cache-gb must be a number of at least 0, got {self.cache_gb}.")
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise InputError(f"--micro-batch must be a whole number of at least 1, got {self.micro_batch}.")
 
 
 _here: list[Places] = []
 
 
 def known_here(data: str) -> str:
-    """`data`; a folder named by its path (``folder:/path/to/pets``) is noted, and named ``folder:pets`` instead.
+    """`data`, as records name it; a folder named by its path (``folder:/path/to/pets``) is noted as ``folder:pets``.
 
     Raises
     ------
     InputError
-        Another folder has that name already.
+        The path has no last part to name it by, or another folder has that name already.
     """
-    kind, _, path = data.partition(":")
-    if kind != "folder" or not Path(path).expanduser().is_absolute():
+    kind, _, given = data.partition(":")
+    if kind != "folder":
         return data
-    folder, places = Path(path).expanduser(), here()
-    other = dict(places.folders).get(folder.name, folder)
-    if other != folder:
-        raise InputError(
-            f"{folder} and {other} have the same name, which is what records call them. Rename one, or give --data a"
-            " directory above both and write folder:PATH relative to it."
-        )
-    use(replace(places, folders=tuple({**dict(places.folders), folder.name: folder}.items())))
-    return f"folder:{folder.name}"
+    path = Path(os.path.normpath(os.path.expanduser(given)))  # noqa: PTH111 (pathlib fails on an unknown ~user)
+    if not path.name:
+        raise InputError(f"{data!r} names no folder: give its path below --data, or an absolute one.")
+    if not path.is_absolute():
+        return f"folder:{path}"
+    places = here()
+    noted, below = dict(places.folders).get(path.name, path), places.data / path.name
+    for other in (noted, below) if below.is_dir() else (noted,):
+        if os.path.realpath(other) != os.path.realpath(path):
+            raise InputError(
+                f"{path} and {other} have the same name, which is what records call them. Rename one, or give --data a"
+                " directory above both and write folder:PATH relative to it."
+            )
+    use(replace(places, folders=tuple({**dict(places.folders), path.name: path}.items())))
+    return f"folder:{path.name}"
 
 
 def folder(name: str) -> Path:
@@ -85,15 +111,17 @@ def folder(name: str) -> Path:
 
     Raises
     ------
+    Missing
+        It is not there.
     InputError
-        It is not there, or `name` leads out of `data`.
+        `name` leads out of `data`.
     """
     places = here()
-    path = dict(places.folders).get(name, places.data / name)
-    if ".." in Path(name).parts:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"folder {name!r} leads out of the data directory {places.data}; give its absolute path.")
+    path = dict(places.folders).get(name, places.data / name)
     if not path.is_dir():
-        raise InputError(
+        raise Missing(
             f"there is no directory {path}. Say where the data lie with --data DIR (or PETL_STUDY_DATA), to which names"
             " are relative, or give an absolute path."
         )

@@ -8,7 +8,7 @@ with the records on disk, is all there is to resuming.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,41 @@ import optuna
 from petl_study.spec import MethodSpec, StudySpec
 from petl_study.store import Record
 from petl_study.tasks import Source
-from petl_study.trials import Trial
+from petl_study.trials import ZERO_SHOT, Trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 Batches = Generator[list[Trial], list[Record], None]
+
+
+def searches(study: StudySpec) -> Iterator[Batches]:
+    """Everything that `study` asks for, task by task, so that what a task needs is loaded once."""
+    for task in study.tasks:
+        if task.name in study.zero_shot_tasks:
+            yield zero_shot(study, task)
+        for method in study.methods:
+            yield search(study, task, method)
+
+
+def zero_shot(study: StudySpec, task: Source) -> Batches:
+    """Yield the one run of `task` of which nothing is searched, trained or left to chance."""
+    yield [
+        Trial(
+            task=task.name,
+            source=task,
+            backbone=study.backbone,
+            method=ZERO_SHOT,
+            hyperparameters={},
+            lr=0.0,
+            weight_decay=0.0,
+            head="zero_shot",
+            protocol=study.protocol,
+            seed=0,
+            fit="none",
+            study=study.name,
+            keep=study.keep,
+        )
+    ]
 
 
 def search(study: StudySpec, task: Source, method: MethodSpec) -> Batches:

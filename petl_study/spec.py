@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from petl_study import backbones, methods, tasks
 from petl_study.errors import InputError, unknown
@@ -95,12 +104,12 @@ class StudySpec(_Strict):
     seeds: list[int] = Field(default=[0], min_length=1)
     head: HeadKind | dict[str, HeadKind] = "new"  # of every task, or task by task (the rest: new)
     keep: Keep = Keep()
+    zero_shot: bool | list[str] = False  # tasks that the untouched backbone is asked about: all, none, or those named
 
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, name: str) -> str:
-        backbones.info(name)
-        return name
+        return backbones.known_here(name)
 
     @field_validator("tasks", mode="before")
     @classmethod
@@ -137,20 +146,39 @@ class StudySpec(_Strict):
         for name in self.head if isinstance(self.head, dict) else ():
             if name not in names:
                 raise unknown("task", name, names, where="head")
+        for name in self.zero_shot if isinstance(self.zero_shot, list) else ():
+            if name not in names:
+                raise unknown("task", name, names, where="zero_shot")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A study that asks for no zero-shot run says nothing of it."""
+        return {key: value for key, value in handler(self).items() if key != "zero_shot" or value}
+
     def require_data(self) -> None:
-        """Raise InputError unless the tasks' data are here and have what the study asks of them."""
+        """Raise InputError unless data and backbone are here and have what the study asks of them."""
+        backbones.info(self.backbone)
+        if self.protocol.image_size is not None:
+            backbones.require_size(self.backbone, self.protocol.image_size)
         known = {task.name: tasks.info(task) for task in self.tasks}
         for name, info in known.items():
             if self.head_of(name) == "zero_shot":
                 backbones.require_classes(self.backbone, info.classes, name)
+            if name in self.zero_shot_tasks:
+                backbones.require_classes(self.backbone, info.classes, name, wanted="zero_shot")
         shifts = {shift for info in known.values() for shift in info.shift_sets}
         self.keep.require_known(shifts, {method.name for method in self.methods})
 
     def head_of(self, task: str) -> HeadKind:
         """How the classifier of `task` starts: at random, or at the backbone's own rows for the task's classes."""
         return self.head.get(task, "new") if isinstance(self.head, dict) else self.head
+
+    @property
+    def zero_shot_tasks(self) -> list[str]:
+        """The tasks that the untouched backbone is asked about."""
+        asked, names = self.zero_shot, [task.name for task in self.tasks]
+        return [name for name in names if name in asked] if isinstance(asked, list) else names if asked else []
 
     def space(self, method: MethodSpec) -> dict[str, Values]:
         """What is searched for `method`: its own hyperparameters, the learning rate and the weight decay."""

@@ -29,10 +29,15 @@ from petl_study.protocols import Protocol
 from petl_study.store import Record, Study
 from petl_study.tasks import Source, Split, Task
 
+ZERO_SHOT = "zero_shot"  # what records call the backbone that nothing was trained of
+
 
 @dataclass(frozen=True)
 class Trial:
-    """Everything that determines a result, and for a final run the search trial that it was selected by."""
+    """Everything that determines a result, and for a final run the search trial that it was selected by.
+
+    With ``fit="none"`` nothing is trained: the backbone under its own classifier, as method `ZERO_SHOT`.
+    """
 
     task: str
     backbone: str
@@ -43,7 +48,7 @@ class Trial:
     head: str
     protocol: Protocol
     seed: int
-    fit: Literal["train", "trainval"]
+    fit: Literal["train", "trainval", "none"]
     study: str = field(compare=False)
     keep: Keep = field(default_factory=Keep)
     source: Source | None = None  # what `task` is made of; None: a task that ships with the package
@@ -83,6 +88,8 @@ class Trial:
 
     def describe(self) -> str:
         """One line for people: ``digits lora rank=8 lr=0.001 weight_decay=0.0001``."""
+        if self.fit == "none":
+            return f"{self.task} {self.method}"
         values = {**self.hyperparameters, "lr": self.lr, "weight_decay": self.weight_decay}
         final = f" seed={self.seed}" if self.kind == "run" else ""
         return " ".join([self.task, self.method, *(f"{k}={v}" for k, v in values.items())]) + final
@@ -145,13 +152,13 @@ def _short(value: object) -> str:
 
 
 def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
-    """Train what `trial` says and store what came of it in the study at `directory`.
+    """Train what `trial` says, if anything, and store what came of it in the study at `directory`.
 
     A training that diverges is stored too, as failed, with its reason.
     """
     study = Study(directory)
     task, view = tasks.load(trial.data), trial.protocol.view
-    learned = task.split(trial.fit, view)
+    learned = None if trial.fit == "none" else task.split(trial.fit, view)
     header: dict[str, Any] = {
         "kind": trial.kind,
         "status": "finished",
@@ -161,21 +168,23 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         "task": {
             "group": task.group,
             "classes": list(task.classes),
-            "train_examples": len(learned),
+            "train_examples": len(learned) if learned else 0,
         },
         "environment": _environment(device),
     }
+    if learned:
+        header["environment"]["micro_batch"] = training.micro_batch(learned.pixels, trial.protocol, device)
     if trial.selected is not None:
         header["selected"] = trial.selected
     where = study.directory(trial.kind, header["spec"])
     _restart_peak_memory(device)
     try:
         model, normalise = build(trial, task, device)
-        header["parameters"] = _count(model)
+        header["parameters"] = _count(model, trial)
         started = time.perf_counter()
         header["curve"] = fit(model, trial, task, normalise)
         fitted = time.perf_counter()
-        logits, examples, skipped, predict_seconds = {}, {}, dict(learned.skipped), 0.0
+        logits, examples, skipped, predict_seconds = {}, {}, dict(learned.skipped) if learned else {}, 0.0
         for name in _looked_at(trial, task):
             split = task.split(name, view)  # one at a time, as all may not fit; making them is no cost of the method's
             made = time.perf_counter()
@@ -209,7 +218,7 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
 
 def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.Normalisation]:
     """The model that `trial` trains, at its start, and what its inputs go through first."""
-    split = task.split(trial.fit, trial.protocol.view)
+    split = task.split("test" if trial.fit == "none" else trial.fit, trial.protocol.view)
     training.seed_everything(trial.seed)
     model = backbones.create(
         trial.backbone,
@@ -224,12 +233,12 @@ def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.No
             head.weight.copy_(weight)
             head.bias.copy_(bias)
     known = backbones.info(trial.backbone)
-    plain = trial.protocol.normalisation == "none"
-    normalise = (
-        training.Normalisation((0.0,) * 3, (1.0,) * 3) if plain else training.Normalisation(known.mean, known.std)
-    )
+    normalise = training.normalisation(trial.protocol, training.Normalisation(known.mean, known.std))
     model.to(device)
-    methods.create(trial.method, **trial.hyperparameters).apply(model, _shuffled(split, trial, normalise, device))
+    if trial.fit == "none":  # the method that adds nothing to the backbone, so that the classifier is kept like others
+        methods.create("linear").apply(model)
+    else:
+        methods.create(trial.method, **trial.hyperparameters).apply(model, _shuffled(split, trial, normalise, device))
     return model, normalise
 
 
@@ -259,6 +268,8 @@ def _square(images: Images, trial: Trial) -> int:
 
 def fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalisation) -> list[dict[str, float]]:
     """Train `model`, as `build` made it, in place: the curve, a row an epoch, in a search with validation's figures."""
+    if trial.fit == "none":
+        return []
     val = task.split("val", trial.protocol.view)
 
     def look_at_val() -> dict[str, float]:
@@ -279,13 +290,15 @@ def fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalis
 
 
 def _looked_at(trial: Trial, task: Task) -> list[str]:
-    return ["val"] if trial.kind == "trial" else ["test", *trial.keep.shifts_of(tuple(task.shifts))]
+    if trial.kind == "trial":
+        return ["val"]
+    return ["test", *trial.keep.shifts_of(tuple(task.shifts)), *(["val"] if trial.fit == "none" else [])]
 
 
-def _count(model: nn.Module) -> dict[str, int]:
+def _count(model: nn.Module, trial: Trial) -> dict[str, int]:
     """Numbers tuned in the backbone, in the classifier, and all that the model has (in numbers, not bytes)."""
     tuned = methods.trainable_parameters(model)
-    both = methods.trainable_parameters(model, classifier=True)
+    both = {} if trial.fit == "none" else methods.trainable_parameters(model, classifier=True)
     sizes = {name: p.numel() for name, p in both.items()}
     return {
         "tuned": sum(sizes[name] for name in tuned),
@@ -299,7 +312,7 @@ def _count(model: nn.Module) -> dict[str, int]:
 
 @cache
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("petl_study", "torch", "timm", "numpy", "optuna")}
+    return {name: version(name) for name in ("petl_study", "torch", "torchvision", "timm", "numpy", "optuna")}
 
 
 def _environment(device: str) -> dict[str, Any]:

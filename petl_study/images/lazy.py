@@ -66,7 +66,7 @@ def resized(images: Images, view: View) -> Images:
 
 def joined(parts: Sequence[Images]) -> Images:
     """The images of all parts, which are of one size, one part after the other."""
-    if all(isinstance(part, np.ndarray) for part in parts):
+    if all(type(part) is np.ndarray for part in parts):  # in memory; what is mapped there may not fit into it
         return np.concatenate([part[:] for part in parts])
     ends = np.cumsum([len(part) for part in parts])
 

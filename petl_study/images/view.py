@@ -12,6 +12,7 @@ from petl_study.errors import InputError
 Resize = Literal["none", "direct", "crop"]
 
 MARGIN = 256 / 224  # of the shorter side over the crop's, under "crop"
+MOST_PIXELS = 89_000_000  # of an image, as stored or on its way to a size; Pillow warns of more
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,18 @@ class View:
         side = (self.size, self.size)
         if self.resize == "direct":
             return image.resize(side, Image.Resampling.BICUBIC)
-        shorter = round(self.size * MARGIN)
-        width, height = image.size
-        scale = shorter / min(width, height)
-        # Whole pixels as torchvision's Resize counts them: the longer side is cut off, not rounded.
-        larger = (shorter, int(height * scale)) if width <= height else (int(width * scale), shorter)
+        larger = self._larger(*image.size, round(self.size * MARGIN))
         left, top = round((larger[0] - self.size) / 2), round((larger[1] - self.size) / 2)
         box = (left, top, left + self.size, top + self.size)
         return image.resize(larger, Image.Resampling.BICUBIC).crop(box)
+
+    @staticmethod
+    def _larger(width: int, height: int, shorter: int) -> tuple[int, int]:
+        """Width and height once the shorter of them is `shorter`."""
+        longer = int(shorter * max(width, height) / min(width, height))  # cut off, as torchvision's Resize does
+        if shorter * longer > MOST_PIXELS:
+            raise ValueError(f"{width} x {height} pixels are too oblong: cut out of {longer:,} x {shorter}")
+        return (shorter, longer) if width <= height else (longer, shorter)
 
     def __str__(self) -> str:
         return self.resize if self.size is None else f"{self.resize}-{self.size}"

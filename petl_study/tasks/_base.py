@@ -72,7 +72,8 @@ class Split:
         if not isinstance(self.images, Files):
             return Split(resized(self.images, view), self.labels, self.ids, self.only, self.skipped)
         images, good, bad = self.images.seen(view)
-        return Split(rows(images, good), self.labels[good], self.ids[good], self.only, bad)
+        skipped = {str(self.ids[i]): why for i, why in bad.items()}
+        return Split(rows(images, good), self.labels[good], self.ids[good], self.only, skipped)
 
 
 @dataclass(frozen=True)

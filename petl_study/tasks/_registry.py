@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache, partial
+
+import numpy as np
 
 from petl_study import places
 from petl_study.errors import InputError, unknown
 from petl_study.tasks._base import Split, Task, TaskInfo
 from petl_study.tasks._sampling import sampled
-from petl_study.tasks._source import Source
+from petl_study.tasks._source import Source, source_of
 from petl_study.tasks.shifts import shift
 
+Shift = Split | Callable[[Split], Split]
 MakeSplits = Callable[[], tuple[Split, Split, Split]]  # train, val, test
 
 _TASKS: dict[str, tuple[TaskInfo, MakeSplits]] = {}
@@ -29,18 +32,25 @@ class Loader:
     load : callable
         The task (of any name), from what follows the prefix. Files are named, not read.
     load_set : callable, optional
-        One labelled set for a task of these classes, to test on under another condition.
+        One labelled set for a task of these classes, to test on under another condition; or several by name, such as
+        ``fog:3``.
     names : callable, optional
         All that it knows by name, for a study that asks for all of them.
     example : str
         One of its names, for messages.
+    summary : str
+        What its tasks are, for lists.
+    sizes : callable, optional
+        How many examples train, val and test of a task have to have, where that is known.
     """
 
     prefix: str
     load: Callable[[str], Task]
-    load_set: Callable[[str, tuple[str, ...]], Split] | None = None
+    load_set: Callable[[str, tuple[str, ...]], Split | Mapping[str, Shift]] | None = None
     names: Callable[[], list[str]] | None = None
     example: str = ""
+    summary: str = ""
+    sizes: Callable[[str], tuple[int, int, int]] | None = None
 
 
 _LOADERS: dict[str, Loader] = {}
@@ -70,12 +80,25 @@ def list_tasks() -> list[str]:
     return sorted(_TASKS)
 
 
+def list_loaders() -> list[Loader]:
+    """What makes tasks of data that lie outside the package, by prefix."""
+    return [_LOADERS[prefix] for prefix in sorted(_LOADERS)]
+
+
 def expand(name: str) -> list[str]:
     """The names that `name` stands for: ``vtab1k`` for every task of VTAB-1K, any other for itself."""
     for prefix, loader in _LOADERS.items():
         if loader.names and name == prefix.rstrip(":/"):
             return [f"{prefix}{one}" for one in loader.names()]
     return [name]
+
+
+def expected_sizes(source: Source) -> tuple[int, int, int] | None:
+    """How many examples train, val and test of `source` have to have; None where that is not known."""
+    if source.data in _TASKS or source.shots is not None or source.examples is not None:
+        return None
+    loader, rest = _loader(source.data)
+    return loader.sizes(rest) if loader.sizes else None
 
 
 def require_known(source: Source) -> None:
@@ -93,8 +116,8 @@ def info(task: str | Source) -> TaskInfo:
     InputError
         No task has this name (the message lists those there are), or its data are not to be found.
     """
-    source = Source.model_validate(task)
-    if isinstance(source.recorded, str):
+    source = source_of(task)
+    if isinstance(source.recorded, str) and source.data in _TASKS:
         return _TASKS[source.data][0]
     made = load(source)
     return TaskInfo(made.name, made.group, made.classes, made.summary, tuple(made.shifts))
@@ -113,12 +136,12 @@ def load(task: str | Source) -> Task:
     InputError
         No task has this name (the message lists those there are), or its data are not to be found or malformed.
     """
-    return _load(Source.model_validate(task).model_dump_json(), places.here())
+    return _load(source_of(task).model_dump_json(), places.here())
 
 
 def fingerprint(task: str | Source) -> str:
     """The task's fingerprint, kept when its images no longer are."""
-    return _fingerprint(Source.model_validate(task).model_dump_json(), places.here())
+    return _fingerprint(source_of(task).model_dump_json(), places.here())
 
 
 @cache
@@ -130,7 +153,7 @@ def _fingerprint(source: str, _: places.Places) -> str:
 def _load(given: str, _: places.Places) -> Task:
     source = Source.model_validate_json(given)
     task = _shipped(source.data) if source.data in _TASKS else _found(source.data)
-    further = {name: _set(data, task, name) for name, data in source.shifts.items()}
+    further = {name: made for kind, data in source.shifts.items() for name, made in _sets(data, task, kind).items()}
     return sampled(
         Task(
             source.name,
@@ -160,11 +183,21 @@ def _found(data: str) -> Task:
     return loader.load(rest)
 
 
-def _set(data: str, task: Task, name: str) -> Split:
-    loader, rest = _loader(data)
-    if loader.load_set is None:
+def _sets(data: str, task: Task, name: str) -> Mapping[str, Shift]:
+    """The further test sets that `data` has: one called `name`, or several called ``name:...``."""
+    if name in {known.partition(":")[0] for known in task.shifts}:
+        raise InputError(f"task {task.name!r} has shift sets called {name!r} of its own: give this one another name.")
+    loader = None if data in _TASKS else _loader(data)[0]
+    if loader is None or loader.load_set is None:
         raise InputError(f"task {task.name!r}: shift set {name!r} cannot be {data!r}; give a folder, folder:PATH.")
-    return loader.load_set(rest, task.classes)
+    made = loader.load_set(data.removeprefix(loader.prefix), task.classes)
+    sets = {name: made} if isinstance(made, Split) else {f"{name}:{part}": one for part, one in made.items()}
+    return {called: _apart(one, called) if isinstance(one, Split) else one for called, one in sets.items()}
+
+
+def _apart(split: Split, name: str) -> Split:
+    """`split` with ids of its own: its examples are not the test split's, whose files may have the same names."""
+    return replace(split, ids=np.array([f"{name}/{example}" for example in split.ids], dtype=str))
 
 
 def _loader(data: str) -> tuple[Loader, str]:

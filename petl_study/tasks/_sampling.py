@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from petl_study.errors import InputError
-from petl_study.render.dice import Dice
 from petl_study.tasks._base import Split, Task
 
 VAL_SHOTS = 4  # of each class, at most: as CoOp validates (arXiv 2109.01134)
@@ -18,69 +18,60 @@ VAL_SHARE = 5  # one example in so many is validated on
 def sampled(task: Task, *, shots: int | None, examples: int | None, seed: int) -> Task:
     """`task` with fewer training examples; its test split and shift sets are as they were.
 
-    With `shots`, that many of each class are trained on, and as many, at most 4, are validated on, all drawn from the
-    task's train (and those to validate on from its val, where that has enough). With `examples`, that many in all of
-    train and val together, classes in proportion, a fifth of them to validate on.
+    With `shots`, that many of each class are trained on, drawn from the task's train, and as many, at most 4, are
+    validated on, drawn from its val. With `examples`, that many in all of train and val together, classes in
+    proportion, a fifth of them to validate on.
 
     A larger sample of one seed holds the smaller ones: an example's place in the draw depends on its id alone.
 
     Raises
     ------
     InputError
-        A class has fewer examples than are asked for: the message names it, and how many there are.
+        There are fewer examples than are asked for: the message says of what, and how many there are.
     """
     if shots is not None:
-        return _few(task, shots, seed)
-    return task if examples is None else _many(task, examples, seed)
+        train, val = _of_each(task, "train", shots, seed), _of_each(task, "val", min(shots, VAL_SHOTS), seed)
+        return replace(task, train=train, val=val)
+    if examples is not None:
+        for_val = max(1, examples // VAL_SHARE)
+        train, val = _in_proportion(task, "train", examples - for_val, seed), _in_proportion(task, "val", for_val, seed)
+        return replace(task, train=train, val=val)
+    return task
 
 
-def _few(task: Task, shots: int, seed: int) -> Task:
-    per_class = min(shots, VAL_SHOTS)
-    from_train = [_drawn(task.train, c, seed) for c in range(len(task.classes))]
-    from_val = [_drawn(task.val, c, seed) for c in range(len(task.classes))]
-    for name, found in zip(task.classes, from_train, strict=True):
-        if len(found) < shots:
-            raise InputError(
-                f"task {task.name!r}: {shots} examples of each class were asked for, and of {name!r} there are"
-                f" {len(found)} in train. Ask for at most {min(map(len, from_train))} shots."
-            )
-    if short := [name for name, found in zip(task.classes, from_val, strict=True) if len(found) < per_class]:
-        raise InputError(
-            f"task {task.name!r}: validating on {per_class} examples of each class needs as many in val, and"
-            f" {len(short)} classes have fewer, such as {short[0]!r}."
-        )
-    return replace(
-        task,
-        train=task.train.take(np.sort(np.concatenate([found[:shots] for found in from_train]))),
-        val=task.val.take(np.sort(np.concatenate([found[:per_class] for found in from_val]))),
-    )
-
-
-def _many(task: Task, examples: int, seed: int) -> Task:
-    for_val = max(1, examples // VAL_SHARE)
-    wanted = {"train": examples - for_val, "val": for_val}
-    parts = {}
-    for name, n in wanted.items():
-        split: Split = getattr(task, name)
-        if len(split) < n:
-            raise InputError(
-                f"task {task.name!r}: {examples} examples were asked for, {n} of them from {name}, which has"
-                f" {len(split)}."
-            )
-        parts[name] = split.take(_in_proportion(split, n, len(task.classes), seed))
-    return replace(task, train=parts["train"], val=parts["val"])
-
-
-def _in_proportion(split: Split, n: int, classes: int, seed: int) -> NDArray[np.int64]:
-    """Indices of `n` examples, each class as near to its share as whole examples allow; the first of a class's draw."""
-    exact = np.bincount(split.labels, minlength=classes) * n / len(split)
-    counts = np.floor(exact).astype(int)
-    largest_rest = np.argsort(counts - exact, kind="stable")[: n - counts.sum()]
-    counts[largest_rest] += 1
-    return np.sort(np.concatenate([_drawn(split, c, seed)[: counts[c]] for c in range(classes)]))
-
-
-def _drawn(split: Split, label: int, seed: int) -> NDArray[np.int64]:
-    """The examples of one class in the order in which they are drawn."""
+def drawn(split: Split, label: int, *name: str | int) -> NDArray[np.int64]:
+    """The examples of one class in the order of the draw called `name`: by a hash of that and of each one's id."""
     of_class = np.flatnonzero(split.labels == label)
-    return of_class[np.argsort([Dice("sample", seed, str(split.ids[i])).uniform(0.0, 1.0) for i in of_class])]
+    prefix = "".join(f"{part}/" for part in name)
+    hashes = [hashlib.sha256(f"{prefix}{split.ids[i]}".encode()).digest() for i in of_class]
+    return of_class[sorted(range(len(of_class)), key=hashes.__getitem__)]
+
+
+def _of_each(task: Task, part: str, n: int, seed: int) -> Split:
+    split: Split = getattr(task, part)
+    found = [drawn(split, label, "sample", seed) for label in range(len(task.classes))]
+    if short := [name for name, of_class in zip(task.classes, found, strict=True) if len(of_class) < n]:
+        fewest = min(map(len, found))
+        raise InputError(
+            f"task {task.name!r}: {n} examples of each class are wanted from {part}, and {len(short)} of"
+            f" {len(task.classes)} classes have fewer, such as {short[0]!r}; the rarest has {fewest}."
+            + (f" Ask for at most {fewest} shots." if fewest else " Shots need some of every class there.")
+        )
+    return split.take(np.sort(np.concatenate([of_class[:n] for of_class in found])))
+
+
+def _in_proportion(task: Task, part: str, n: int, seed: int) -> Split:
+    """`n` examples, every class as near to its share as whole examples allow.
+
+    Of a class of m examples, that in place k of the draw is due at (k + 1/2) / m (Webster's rule): unlike remainders
+    shared out, it never takes from a class what it had in a smaller sample.
+    """
+    split: Split = getattr(task, part)
+    if len(split) < n:
+        raise InputError(
+            f"task {task.name!r}: {n} of the examples are wanted from {part}, which has {len(split)}. Ask for fewer:"
+            f" one in {VAL_SHARE} is taken from val, the others from train."
+        )
+    of_class = [drawn(split, label, "sample", seed) for label in range(len(task.classes))]
+    due = np.concatenate([(np.arange(len(one)) + 0.5) / max(len(one), 1) for one in of_class])
+    return split.take(np.sort(np.concatenate(of_class)[np.argsort(due, kind="stable")[:n]]))

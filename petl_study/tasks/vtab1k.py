@@ -60,7 +60,16 @@ def load(name: str) -> Task:
     if name not in TASKS:
         raise unknown("task of VTAB-1K", name, TASKS)
     known, root = TASKS[name], places.folder(name)
-    return folder.of_lists(root, known.group, known.classes)
+    return folder.of_lists(root, group=known.group, classes=known.classes, summary=known.summary)
 
 
-register_loader(Loader(PREFIX, load, names=lambda: list(TASKS), example="vtab1k:cifar"))
+register_loader(
+    Loader(
+        PREFIX,
+        load,
+        names=lambda: list(TASKS),
+        example="vtab1k:cifar",
+        summary="a task of VTAB-1K in its directory below --data; `vtab1k` alone is all 19",
+        sizes=lambda name: (TRAIN, VAL, TASKS[name].test),
+    )
+)
