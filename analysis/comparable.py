@@ -12,6 +12,7 @@ from petl_study.errors import InputError
 ACROSS_TASKS = ("protocol", "protocol_fingerprint", "backbone", "weights")  # one value in whatever is put together
 WITHIN_TASK = ("group", "data", "head", "test_examples")  # may differ between tasks, not inside one
 
+_ZERO_SHOT = "zero_shot"  # the method that trains nothing: the classifier it asks is what it is, and no other's start
 _SHOWN = 12  # characters of a fingerprint that an error shows: enough to find it
 _FINGERPRINT = 64  # characters that it has
 _LISTED = 12  # cells that an error lists
@@ -35,7 +36,8 @@ def require_comparable(runs: pd.DataFrame) -> None:
     for column in WITHIN_TASK:
         if not {column, "task"} <= set(runs):
             continue
-        for task, of_task in runs.groupby("task", sort=True):
+        alike = runs[runs["method"] != _ZERO_SHOT] if column == "head" and "method" in runs else runs
+        for task, of_task in alike.groupby("task", sort=True):
             if len(of_task[column].unique()) > 1:
                 raise InputError(f"task {task!r}: {_differing(of_task, column)}")
 
@@ -196,7 +198,7 @@ def _differing(runs: pd.DataFrame, column: str) -> str:
     ]
     return (
         f"results with different {column.replace('_', ' ')} are not averaged or ranked together: {'; '.join(values)}."
-        f" Take them one at a time, such as runs[runs.{column} == VALUE]."
+        f" Take them one at a time, such as runs[runs.{column} == VALUE]; `petl-study diff A B` says what differs."
     )
 
 

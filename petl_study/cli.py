@@ -6,9 +6,10 @@ import argparse
 import importlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from petl_study import __version__
+from petl_study import __version__, places
 from petl_study.console import guarded
 from petl_study.errors import InputError
 
@@ -36,11 +37,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("study", help="a study file, or the name of one that ships with the package: quickstart")
     _add_run_options(run)
+    run.add_argument(
+        "--zero-shot",
+        action="store_true",
+        help="also ask the untouched backbone, under the classifier that it has for the classes; needs no training",
+    )
     run.set_defaults(run=lambda a: _run(a.study, a))
 
     quick = commands.add_parser("quickstart", help="run the shipped small study, report on it, and combine its methods")
     _add_run_options(quick)
-    quick.set_defaults(run=_quickstart)
+    quick.set_defaults(run=_quickstart, zero_shot=False)
 
     status = commands.add_parser("status", help="how far a study is")
     status.add_argument("runs", type=Path, help="the study's directory")
@@ -57,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--out", type=Path, help="where it goes (default: exports/<task>-<method>-<key>)")
     export.add_argument("--device", default="cpu", help="where it is tried: cpu, cuda ... (default: %(default)s)")
+    _add_place_options(export)
     export.set_defaults(run=_export)
 
     for name, summary in _LISTS.items():
@@ -75,9 +82,12 @@ _LISTS = {
     "methods": "the methods, their search spaces and sources",
     "tasks": "the tasks",
     "backbones": "the backbones",
+    "protocols": "how models are trained and images prepared, by name, and where that comes from",
 }
 # Commands whose module defines its own options: it is imported only when its command is given.
 _PARTS = {
+    "check": ("petl_study.check", "say what is wrong with data before a study is run on them: vtab1k, folder:PATH ..."),
+    "diff": ("petl_study.diff", "say what differs between two runs or two studies, and whether they are comparable"),
     "report": ("petl_study.report", "write report.html, tables and figures of a study"),
     "recommend": ("petl_study.recommend", "which method to take for a task, and how much the evidence says"),
     "bench": ("petl_study.bench", "measure seconds and memory beside the plain way of doing the same"),
@@ -92,6 +102,45 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=cores, help="trials at once (default: one a core, %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="threads of one trial (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    parser.add_argument(
+        "--micro-batch",
+        type=int,
+        metavar="N",
+        help="images of a batch that go through the model at once; fewer need less memory (default: all on a GPU,"
+        " elsewhere 8 of 224 pixels, or as many smaller ones)",
+    )
+    _add_place_options(parser)
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say where data and decoded images lie; `_use_places` reads them."""
+    known = places.here()
+    parser.add_argument(
+        "--data", type=Path, default=known.data, help="what names of data sets are relative to (PETL_STUDY_DATA, or .)"
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=known.weights,
+        help="what names of weight files are relative to (PETL_STUDY_WEIGHTS, or .)",
+    )
+    parser.add_argument(
+        "--cache-gb",
+        type=float,
+        default=known.cache_gb,
+        help="GB of decoded images kept on disk for later; 0: in memory, in each process (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--on-bad-image",
+        choices=("error", "skip"),
+        default=known.on_bad_image,
+        help="what an image that cannot be read does: stop the study, or be left out (default: %(default)s)",
+    )
+
+
+def _use_places(options: argparse.Namespace) -> None:
+    names = ("data", "weights", "cache_gb", "on_bad_image", "micro_batch")
+    places.use(replace(places.here(), **{name: getattr(options, name) for name in names if name in options}))
 
 
 # ------------------------------------------------------------------------------------------------------------ commands
@@ -106,7 +155,10 @@ def _run(study: str, options: argparse.Namespace) -> int:
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be a whole number of at least 1, got {getattr(options, name)}.")
     require_device(options.device)
+    _use_places(options)
     resolved = spec.load(study)
+    if options.zero_shot and not resolved.zero_shot:
+        resolved = spec.resolve({**resolved.model_dump(), "zero_shot": True}, study)
     out = options.out or Path("runs") / resolved.name
     engine = engines.create(options.engine, workers=options.workers, threads=options.threads, device=options.device)
     display = progress.create(resolved, Console(), engine.capacity)
@@ -125,6 +177,7 @@ def _export(options: argparse.Namespace) -> int:
             f" The tuned tensors alone, unmerged, are {options.directory / 'tuned.safetensors'}."
         )
     require_device(options.device)
+    _use_places(options)
     from petl_study import export
 
     return export.run(options.directory, options.out, options.device)

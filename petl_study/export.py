@@ -19,15 +19,12 @@ import safetensors.torch
 import timm
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from timm.data import resolve_model_data_config  # type: ignore[attr-defined]
 from torch import nn
 
 from petl_study import __version__, backbones, methods, store, tasks, training, trials
 from petl_study.console import console
 from petl_study.errors import InputError, NotMergeable
-from petl_study.keep import Keep
-from petl_study.protocols import Protocol
 from petl_study.store import Record
 from petl_study.trials import Trial
 
@@ -47,8 +44,7 @@ def run(directory: Path, out: Path | None = None, device: str = "cpu") -> int:
         There is no finished run, what it was made from is not here, its method cannot be merged, or `out` is taken.
     """
     record = find(directory)
-    task = record.spec["task"]
-    out = out or Path("exports") / f"{task}-{store.safe_name(record.spec['method'])}-{record.key}"
+    out = out or Path("exports") / f"{record.spec['task']}-{store.safe_name(record.spec['method'])}-{record.key}"
     _require_free(out)
     model, normalise = rebuild(record, device)
     try:
@@ -62,7 +58,7 @@ def run(directory: Path, out: Path | None = None, device: str = "cpu") -> int:
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=out.parent))
     try:
         _write(model, temporary, record, normalise)
-        same = _compare(record, predict(temporary, task, device))
+        same = _compare(record, predict(temporary, trials.trial_of(record), device))
         if same:
             for path, mode in ((temporary, 0o755), (temporary / "model.safetensors", 0o644)):
                 path.chmod(mode)  # both are made for their owner alone, but a checkpoint is there to be shared
@@ -121,38 +117,19 @@ def rebuild(record: Record, device: str = "cpu") -> tuple[nn.Module, training.No
             f"{record.path} has no tuned tensors: its study does not keep those of {spec['method']}. Run it again as a"
             " study that does, `keep: {tensors: true}`."
         )
-    try:
-        protocol, keep = Protocol(**spec["protocol"]), Keep(**spec.get("keep", {}))
-    except ValidationError as error:
-        raise InputError(
-            f"{record.path} has a protocol that this version does not know: {error}. Update petl_study."
-        ) from None
-    names = ("task", "backbone", "method", "hyperparameters", "lr", "weight_decay", "head", "fit")
-    trial = Trial(
-        **{name: spec[name] for name in names},
-        protocol=protocol,
-        keep=keep,
-        seed=spec["seeds"]["init"],
-        study=record.header["study"]["name"],
-    )
-    here = trial.spec
-    if differing := [name for name in spec if name != "protocol" and here.get(name) != spec[name]]:
-        both = "; ".join(f"{name}: {_short(spec[name])}, but {_short(here.get(name))} here" for name in differing)
-        raise InputError(
-            f"{record.path} was made from something else than there is here ({both}), so its model cannot be made anew."
-            " Export it where it was trained."
-        )
-    model, normalise = trials.build(trial, tasks.load(trial.task), device)
+    trial = trials.rebuildable(record)
+    model, normalise = trials.build(trial, tasks.load(trial.data), device)
     tensors = {name: torch.from_numpy(tensor) for name, tensor in record.tensors().items()}
     methods.load_state_dict(model, tensors)
     return model.eval(), normalise
 
 
-def predict(directory: Path, task: str, device: str = "cpu") -> NDArray[np.float32]:
+def predict(directory: Path, trial: Trial, device: str = "cpu") -> NDArray[np.float32]:
     """Logits (N, C) of the task's test split from the timm checkpoint in `directory`, normalised as its config says."""
     model = timm.create_model(f"local-dir:{directory}", pretrained=True).to(device)
     config = resolve_model_data_config(model)
-    return training.predict(model, tasks.load(task).test, training.Normalisation(config["mean"], config["std"]))
+    test = tasks.load(trial.data).split("test", trial.protocol.view)
+    return training.predict(model, test, training.Normalisation(config["mean"], config["std"]))
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
@@ -167,7 +144,8 @@ def _write(model: nn.Module, directory: Path, record: Record, normalise: trainin
 
 def _config(model: nn.Module, record: Record, normalise: training.Normalisation) -> dict[str, Any]:
     """The model as timm's `create_model` makes it, and under a key of our own where it comes from."""
-    size = tasks.load(record.spec["task"]).test.images.shape[1]
+    trial = trials.trial_of(record)
+    size = tasks.load(trial.data).split("test", trial.protocol.view).pixels.shape[1]
     architecture, arguments = backbones.architecture(record.spec["backbone"], size)
     known = timm.get_pretrained_cfg(architecture)
     assert known is not None  # `create_model` knows the architecture
@@ -223,8 +201,3 @@ def _outcome(record: Record) -> str:
 
 def _say(text: str) -> None:
     console().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return f"{text[:12]}..." if len(text) > 16 else text

@@ -21,7 +21,7 @@ class Keep(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     logits: Literal["float32", "float16"] = "float32"
-    shifts: list[str] | None = None  # kinds (`noise`), sets (`noise:3`, `corrupt:fog:3`); None: all of a task's
+    shifts: list[str] | None = None  # sets (`noise:3`, `corrupt:fog:3`) or what they begin with; None: all of a task's
     tensors: bool | list[str] = True  # of all methods, of none, or of those named
 
     def shifts_of(self, sets: tuple[str, ...]) -> list[str]:
@@ -30,7 +30,7 @@ class Keep(BaseModel):
             return list(sets)
         wanted = self.shifts
         corrupted = {s for name in wanted if is_corruption(name) for s in sets_called(name)}
-        shifted = [s for s in sets if s in wanted or s.partition(":")[0] in wanted]
+        shifted = [s for s in sets if not _kinds(s).isdisjoint(wanted)]
         return [*shifted, *(s for s in CORRUPTION_SETS if s in corrupted)]
 
     def tensors_of(self, method: str) -> bool:
@@ -43,7 +43,7 @@ class Keep(BaseModel):
 
     def require_known(self, shifts: set[str], methods: set[str]) -> None:
         """Raise InputError unless every shift named is one of the study's tasks', every method one of the study's."""
-        known = shifts | {s.partition(":")[0] for s in shifts} | {PREFIX}
+        known = {kind for s in shifts for kind in _kinds(s)} | {PREFIX}
         for shift in self.shifts or ():
             if is_corruption(shift):
                 sets_called(shift)
@@ -52,3 +52,9 @@ class Keep(BaseModel):
         for method in self.tensors if isinstance(self.tensors, list) else ():
             if method not in methods:
                 raise unknown("method", method, methods, where="keep.tensors")
+
+
+def _kinds(name: str) -> set[str]:
+    """What a set may be asked for by: of ``c:fog:3`` that, ``c:fog`` and ``c``."""
+    parts = name.split(":")
+    return {":".join(parts[:n]) for n in range(1, len(parts) + 1)}

@@ -1,4 +1,4 @@
-"""Tables of what there is: methods, tasks, backbones. And the page of one method."""
+"""Tables of what there is: methods, tasks, backbones, protocols. And the page of one method."""
 
 from __future__ import annotations
 
@@ -113,7 +113,43 @@ def tasks() -> None:
         severities = len(info.shift_sets) // len(kinds) if kinds else 0
         shifts = f"{', '.join(kinds)} x {severities}" if kinds else "none"
         table.add_row(name, info.group, str(len(info.classes)), shifts, info.summary)
-    console().print(table)
+    out = console()
+    out.print(table)
+    out.print("\nOf images of your own, and of data sets that lie below --data:")
+    found = _table("task", "what it is")
+    for loader in tasks.list_loaders():
+        found.add_row(loader.example, Text(loader.summary))
+    out.print(found)
+    out.print(
+        "Each may be sampled (`shots: 16` of every class, or `examples: 1000` in all) and have further test sets"
+        " (`shifts: {sketch: folder:sketch}`). `petl-study check TASK --data DIR` says what is wrong with the data.",
+        markup=False,
+        highlight=False,
+    )
+
+
+def protocols() -> None:
+    """Print every protocol: what images go through, how long and how it trains, and where it comes from."""
+    from petl_study.protocols import PROTOCOLS, Protocol
+
+    table = _table("protocol", "images", "mean and std", "augmentation", "epochs", "batch", "drop path", "source")
+    for name in PROTOCOLS:
+        its = Protocol.model_validate(name)
+        epochs, rates = f"{its.epochs}, {its.warmup_epochs} warm-up", PROTOCOLS[name].searched
+        source = Text(f"{PROTOCOLS[name].source}{'; searched ' if rates else ''}{rates}")
+        batch, drop_path = str(its.batch_size), f"{its.drop_path:g}"
+        table.add_row(name, str(its.view), its.normalisation, its.augmentation, epochs, batch, drop_path, source)
+    out = console()
+    out.print(table)
+    for name, recipe in PROTOCOLS.items():
+        out.print(f"  {name}: {recipe.summary}", markup=False, highlight=False, soft_wrap=True)
+    out.print(
+        "\nOne of your own changes one of these: `protocol: {base: study, epochs: 20}`. Results under different"
+        " protocols are never put together: `petl-study diff A B` says what differs. docs/protocols.md has the whole of"
+        " each, and what of its source is not established.",
+        markup=False,
+        highlight=False,
+    )
 
 
 def backbones() -> None:
@@ -127,9 +163,11 @@ def backbones() -> None:
     out = console()
     out.print(table)
     out.print(
-        "Which methods work: docs/families.md, in the column that is named before the colon. Every other model of timm"
-        " is a backbone too, by its name; NAME@FILE is one with the weights of a file (.npz, .pth, .bin, .safetensors),"
-        " and clip:ViT-B-16/openai one of open_clip's, with a zero-shot classifier for any classes.",
+        "Which methods work, and which merge: docs/families.md, in the column that is named before the colon, and"
+        " `petl-study methods NAME`. Every other model of timm is a backbone too, by its name (random:NAME without"
+        " weights); NAME@FILE is one with the weights of a file (.npz, .pth, .bin, .safetensors), file:DIRECTORY one"
+        " that `petl-study export` or `hf download` wrote, and clip:ViT-B-16/openai one of open_clip's, with a"
+        " zero-shot classifier for any classes.",
         markup=False,
         highlight=False,
     )
@@ -138,7 +176,7 @@ def backbones() -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("method", "task", "backbone"))
+        table.add_column(column, overflow="fold", no_wrap=column in ("method", "task", "backbone", "protocol"))
     return table
 
 

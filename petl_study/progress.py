@@ -28,6 +28,7 @@ class Progress:
     ) -> None:
         self.console, self.clock, self.capacity = console, clock, capacity
         self.total = sum(study.trials(method) + len(study.seeds) for _, method in study.cells)
+        self.total += len(study.zero_shot_tasks)
         self.done = self.trained = self.failed = 0
         self.running: dict[int, tuple[str, float]] = {}
         self.best: dict[str, tuple[float, str]] = {}  # task: (validation accuracy, method)

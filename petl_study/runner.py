@@ -9,11 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from petl_study.engines import Engine
 from petl_study.errors import InputError
-from petl_study.search import Batches, search
+from petl_study.search import Batches, searches
 from petl_study.spec import StudySpec
 from petl_study.store import Record, Study
 from petl_study.trials import Trial
@@ -69,11 +69,11 @@ def run(spec: StudySpec, directory: Path, engine: Engine, listener: Listener) ->
     InputError
         `directory` holds something else or is in use, or a stored record there is damaged.
     """
-    study = Study.create(directory, spec.model_dump())
+    study = Study.create(directory, _as_begun(directory, spec.model_dump()))
     outcome = Outcome()
     with _alone(study):
         study.sweep()
-        searches = deque((task, method, search(spec, task, method)) for task, method in spec.cells)
+        unopened = deque(searches(spec))
         waiting: deque[tuple[_Batch, int]] = deque()
         running: dict[Future[Record], tuple[_Batch, int]] = {}
 
@@ -91,9 +91,9 @@ def run(spec: StudySpec, directory: Path, engine: Engine, listener: Listener) ->
         while True:
             while len(running) < engine.capacity:
                 if not waiting:
-                    if not searches:
+                    if not unopened:
                         break
-                    _, _, opened = searches.popleft()
+                    opened = unopened.popleft()
                     first = _Batch(opened, next(opened))
                     waiting.extend((first, i) for i in range(len(first.trials)))
                 batch, i = waiting.popleft()
@@ -112,6 +112,14 @@ def run(spec: StudySpec, directory: Path, engine: Engine, listener: Listener) ->
                 record = future.result()
                 outcome.trained += 1
                 deliver(batch, i, record, stored_before=False)
+
+
+def _as_begun(directory: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    """`plan`, or the one that the study there was begun with, where no result but those of `zero_shot` hangs on it."""
+    if not (directory / "study.json").exists():
+        return plan
+    begun = Study(directory).spec
+    return begun if {**begun, "zero_shot": None} == {**plan, "zero_shot": None} else plan
 
 
 @contextmanager

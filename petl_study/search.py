@@ -8,7 +8,7 @@ with the records on disk, is all there is to resuming.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,45 @@ import optuna
 
 from petl_study.spec import MethodSpec, StudySpec
 from petl_study.store import Record
-from petl_study.trials import Trial
+from petl_study.tasks import Source
+from petl_study.trials import ZERO_SHOT, Trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 Batches = Generator[list[Trial], list[Record], None]
 
 
-def search(study: StudySpec, task: str, method: MethodSpec) -> Batches:
+def searches(study: StudySpec) -> Iterator[Batches]:
+    """Everything that `study` asks for, task by task, so that what a task needs is loaded once."""
+    for task in study.tasks:
+        if task.name in study.zero_shot_tasks:
+            yield zero_shot(study, task)
+        for method in study.methods:
+            yield search(study, task, method)
+
+
+def zero_shot(study: StudySpec, task: Source) -> Batches:
+    """Yield the one run of `task` of which nothing is searched, trained or left to chance."""
+    yield [
+        Trial(
+            task=task.name,
+            source=task,
+            backbone=study.backbone,
+            method=ZERO_SHOT,
+            hyperparameters={},
+            lr=0.0,
+            weight_decay=0.0,
+            head="zero_shot",
+            protocol=study.protocol,
+            seed=0,
+            fit="none",
+            study=study.name,
+            keep=study.keep,
+        )
+    ]
+
+
+def search(study: StudySpec, task: Source, method: MethodSpec) -> Batches:
     """Yield the trials of `method` on `task` and then the final run for every seed; be sent the records of each batch.
 
     The sampler sees validation accuracy only. Where every trial failed there is nothing to select, and no final run.
@@ -89,15 +120,16 @@ def _sampler(study: StudySpec) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=study.search.seed)  # for a grid the points are in the queue already
 
 
-def _trial(study: StudySpec, task: str, method: MethodSpec, point: dict[str, Any], **role: Any) -> Trial:
+def _trial(study: StudySpec, task: Source, method: MethodSpec, point: dict[str, Any], **role: Any) -> Trial:
     return Trial(
-        task=task,
+        task=task.name,
+        source=task,
         backbone=study.backbone,
         method=method.name,
         hyperparameters={name: value for name, value in point.items() if name in method.space},
         lr=point["lr"],
         weight_decay=point["weight_decay"],
-        head=study.head_of(task),
+        head=study.head_of(task.name),
         protocol=study.protocol,
         study=study.name,
         keep=study.keep,

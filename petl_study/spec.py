@@ -11,12 +11,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from petl_study import backbones, methods, tasks
 from petl_study.errors import InputError, unknown
 from petl_study.keep import Keep
 from petl_study.protocols import Protocol
+from petl_study.tasks import Source
 
 HeadKind = Literal["new", "zero_shot"]
 Values = list[Any]
@@ -87,26 +97,35 @@ class StudySpec(_Strict):
 
     name: str = Field(pattern=r"^[\w.-]+$")
     backbone: str
-    tasks: list[str] = Field(min_length=1)
+    tasks: list[Source] = Field(min_length=1)
     methods: list[MethodSpec] = Field(min_length=1)
     protocol: Protocol
     search: Search = Search()
     seeds: list[int] = Field(default=[0], min_length=1)
     head: HeadKind | dict[str, HeadKind] = "new"  # of every task, or task by task (the rest: new)
     keep: Keep = Keep()
+    zero_shot: bool | list[str] = False  # tasks that the untouched backbone is asked about: all, none, or those named
 
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, name: str) -> str:
-        backbones.info(name)
-        return name
+        return backbones.known_here(name)
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _all_that_a_name_stands_for(cls, given: Any) -> Any:
+        """``vtab1k`` is each of its tasks."""
+        if not isinstance(given, list):
+            return given
+        return [one for entry in given for one in (tasks.expand(entry) if isinstance(entry, str) else [entry])]
 
     @field_validator("tasks")
     @classmethod
-    def _known_tasks(cls, names: list[str]) -> list[str]:
-        for name in names:
-            tasks.info(name)
-        return _distinct(names, "task")
+    def _known_tasks(cls, sources: list[Source]) -> list[Source]:
+        for source in sources:
+            tasks.require_known(source)
+        _distinct([source.name for source in sources], "task")
+        return sources
 
     @field_validator("methods")
     @classmethod
@@ -123,23 +142,43 @@ class StudySpec(_Strict):
 
     @model_validator(mode="after")
     def _heads_exist(self) -> StudySpec:
-        for task in self.head if isinstance(self.head, dict) else ():
-            if task not in self.tasks:
-                raise unknown("task", task, self.tasks, where="head")
-        for task in self.tasks:
-            if self.head_of(task) == "zero_shot":
-                backbones.require_classes(self.backbone, tasks.info(task).classes, task)
+        names = [task.name for task in self.tasks]
+        for name in self.head if isinstance(self.head, dict) else ():
+            if name not in names:
+                raise unknown("task", name, names, where="head")
+        for name in self.zero_shot if isinstance(self.zero_shot, list) else ():
+            if name not in names:
+                raise unknown("task", name, names, where="zero_shot")
         return self
 
-    @model_validator(mode="after")
-    def _kept_things_exist(self) -> StudySpec:
-        shifts = {shift for task in self.tasks for shift in tasks.info(task).shift_sets}
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A study that asks for no zero-shot run says nothing of it."""
+        return {key: value for key, value in handler(self).items() if key != "zero_shot" or value}
+
+    def require_data(self) -> None:
+        """Raise InputError unless data and backbone are here and have what the study asks of them."""
+        backbones.info(self.backbone)
+        if self.protocol.image_size is not None:
+            backbones.require_size(self.backbone, self.protocol.image_size)
+        known = {task.name: tasks.info(task) for task in self.tasks}
+        for name, info in known.items():
+            if self.head_of(name) == "zero_shot":
+                backbones.require_classes(self.backbone, info.classes, name)
+            if name in self.zero_shot_tasks:
+                backbones.require_classes(self.backbone, info.classes, name, wanted="zero_shot")
+        shifts = {shift for info in known.values() for shift in info.shift_sets}
         self.keep.require_known(shifts, {method.name for method in self.methods})
-        return self
 
     def head_of(self, task: str) -> HeadKind:
         """How the classifier of `task` starts: at random, or at the backbone's own rows for the task's classes."""
         return self.head.get(task, "new") if isinstance(self.head, dict) else self.head
+
+    @property
+    def zero_shot_tasks(self) -> list[str]:
+        """The tasks that the untouched backbone is asked about."""
+        asked, names = self.zero_shot, [task.name for task in self.tasks]
+        return [name for name in names if name in asked] if isinstance(asked, list) else names if asked else []
 
     def space(self, method: MethodSpec) -> dict[str, Values]:
         """What is searched for `method`: its own hyperparameters, the learning rate and the weight decay."""
@@ -153,7 +192,7 @@ class StudySpec(_Strict):
         return min(points, self.search.trials) if self.search.sampler == "grid" else self.search.trials
 
     @property
-    def cells(self) -> list[tuple[str, MethodSpec]]:
+    def cells(self) -> list[tuple[Source, MethodSpec]]:
         """Every task with every method, task by task, so that what a task needs is loaded once."""
         return list(itertools.product(self.tasks, self.methods))
 
@@ -194,9 +233,14 @@ def resolve(content: Any, origin: str = "study") -> StudySpec:
             f"{origin}: a study file is a mapping with the keys {', '.join(StudySpec.model_fields)}; got {content!r}."
         )
     try:
-        return StudySpec.model_validate(dict(content))
+        study = StudySpec.model_validate(dict(content))
     except ValidationError as error:
         raise InputError("\n".join(f"{origin}: {_explain(e)}" for e in error.errors())) from None
+    try:
+        study.require_data()
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from None
+    return study
 
 
 # --------------------------------------------------------------------------------------------------------------- parts

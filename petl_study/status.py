@@ -11,6 +11,7 @@ from rich.text import Text
 from petl_study.console import console
 from petl_study.spec import StudySpec
 from petl_study.store import KINDS, Record, Study
+from petl_study.trials import ZERO_SHOT
 
 
 def show(path: Path) -> int:
@@ -24,14 +25,29 @@ def show(path: Path) -> int:
     table.add_column("task")
     for method in spec.methods:
         table.add_column(method.name, justify="right")
-    planned_in_all = 0
+    # A study that was begun without zero-shot runs may have some: `run --zero-shot` adds them.
+    untrained = {
+        *spec.zero_shot_tasks,
+        *(record.spec["task"] for record in records if record.spec["method"] == ZERO_SHOT),
+    }
+    if untrained:
+        table.add_column(ZERO_SHOT, justify="right")
+    planned_in_all = len(untrained)
     for task in spec.tasks:
-        row = [Text(task)]
+        row = [Text(task.name)]
         for method in spec.methods:
-            trials = (finished[task, method.name, "trial"], spec.trials(method), failed[task, method.name, "trial"])
-            runs = (finished[task, method.name, "run"], len(spec.seeds), failed[task, method.name, "run"])
+            trials = (
+                finished[task.name, method.name, "trial"],
+                spec.trials(method),
+                failed[task.name, method.name, "trial"],
+            )
+            runs = (finished[task.name, method.name, "run"], len(spec.seeds), failed[task.name, method.name, "run"])
             row.append(Text(f"{_part(*trials)} + {_part(*runs)}", style=_style(trials, runs)))
             planned_in_all += trials[1] + runs[1]
+        if task.name in untrained:
+            cell = (task.name, ZERO_SHOT, "run")
+            runs = (finished[cell], 1, failed[cell])
+            row.append(Text(_part(*runs), style=_style(runs)))
         table.add_row(*row)
     out.print(table)
     for record in records:

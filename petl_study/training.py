@@ -12,10 +12,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from petl_study import places
+from petl_study.augmentation import Augmentation
+from petl_study.images import Images
 from petl_study.protocols import Protocol
 from petl_study.tasks import Split
+
+HELD_BYTES = 2 * 2**30  # of a split's images that a training holds in memory; more are read batch by batch
+# Of images that a model trains on at once without a GPU: what a ViT-B/16 remembers of 8 for the way back is 1 GB.
+HELD_PIXELS = 8 * 224**2
+PREDICTED = 256  # images that are asked about at once, at the most
 
 
 class Diverged(ArithmeticError):
@@ -36,9 +45,35 @@ class Normalisation:
         return torch.addcmul(-mean / std, images.float(), 1 / (255 * std))
 
 
+def normalisation(protocol: Protocol, own: Normalisation) -> Normalisation:
+    """What `protocol` does to the inputs of a backbone whose checkpoint was normalised by `own`."""
+    match protocol.normalisation:
+        case "none":
+            return Normalisation((0.0,) * 3, (1.0,) * 3)
+        case "imagenet":
+            return Normalisation(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+        case "backbone":
+            return own
+
+
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 (N, H, W, 3) as a contiguous uint8 (N, 3, H, W) on `device`."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+
+
+def reader(images: Images, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """What gives the images at an index (B,) as uint8 (B, 3, H, W): held on `device` where they are not too many."""
+    if images.nbytes <= HELD_BYTES:
+        held = to_tensor(images[:], device)
+        return lambda index: held[index]
+    return lambda index: to_tensor(images[index.cpu().numpy()], device)
+
+
+def micro_batch(images: Images, protocol: Protocol, device: str) -> int:
+    """Images of a batch that a model is trained on at once: on a GPU all, elsewhere as many as `HELD_PIXELS`."""
+    _, height, width, _ = images.shape
+    held = protocol.batch_size if device.startswith("cuda") else HELD_PIXELS // (height * width)
+    return min(protocol.batch_size, max(1, places.here().micro_batch or held))
 
 
 def seed_everything(seed: int) -> None:
@@ -81,12 +116,16 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `parameters` of `model` on `split`, in place.
 
+    A batch of more than `micro_batch` images goes through the model in parts, whose gradients are summed: the same step
+    but for rounding, and for what dropout and drop path draw, in less memory.
+
     Parameters
     ----------
     lr, weight_decay : float
         Peak learning rate and decoupled weight decay of AdamW (arXiv 1711.05101).
     order : int
-        Seed of the order of examples. Dropout and drop path draw from torch's global generator.
+        Seed of the order of examples and of their augmentation. Dropout and drop path draw from torch's global
+        generator.
     after_epoch : callable
         Called at the end of every epoch; what it returns joins that epoch's row.
 
@@ -102,9 +141,11 @@ def fit(
         A batch's loss is NaN or infinite; says where. The exception's `curve` holds the epochs before.
     """
     device = next(iter(model.parameters())).device
-    images, labels = to_tensor(split.images, device), torch.from_numpy(split.labels).to(device)
+    at_once = micro_batch(split.pixels, protocol, device.type)
+    images, labels = reader(split.pixels, device), torch.from_numpy(split.labels).to(device)
     optimizer = torch.optim.AdamW(parameter_groups(parameters, weight_decay, protocol), lr=lr, fused=True)
     shuffle = torch.Generator().manual_seed(order)
+    augment = Augmentation(protocol.augmentation, order)
     steps = math.ceil(len(split) / protocol.batch_size)
     curve: list[dict[str, float]] = []
     for epoch in range(protocol.epochs):
@@ -116,13 +157,15 @@ def fit(
             rate = learning_rate(epoch + step / steps, lr, protocol)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            logits = model(normalise(images[index]))
-            loss = F.cross_entropy(logits, labels[index], label_smoothing=protocol.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            inputs = augment(images(index), normalise)
+            for part, targets in zip(inputs.split(at_once), labels[index].split(at_once), strict=True):
+                logits = model(part)
+                loss = F.cross_entropy(logits, targets, label_smoothing=protocol.label_smoothing)
+                (loss * (len(part) / len(index))).backward()
+                loss_sum += loss.detach() * len(part)
+                correct += (logits.detach().argmax(-1) == targets).sum()
             optimizer.step()
-            loss_sum += loss.detach() * len(index)
-            correct += (logits.detach().argmax(-1) == labels[index]).sum()
         mean_loss = loss_sum.item() / len(split)  # one wait for the device an epoch, not one a step
         if not math.isfinite(mean_loss):
             error = Diverged(f"the training loss became {mean_loss} in epoch {epoch + 1} of {protocol.epochs}")
@@ -134,8 +177,10 @@ def fit(
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, split: Split, normalise: Normalisation, batch_size: int = 256) -> NDArray[np.float32]:
-    """Logits of every example of `split`, in its order: (N, C).
+def predict(
+    model: nn.Module, split: Split, normalise: Normalisation, batch_size: int | None = None
+) -> NDArray[np.float32]:
+    """Logits of every example of `split`, in its order: (N, C), or (N, K) where it asks about K classes only.
 
     Raises
     ------
@@ -144,8 +189,16 @@ def predict(model: nn.Module, split: Split, normalise: Normalisation, batch_size
     """
     model.eval()
     device = next(iter(model.parameters())).device
-    images = to_tensor(split.images, device)
-    logits = torch.cat([model(normalise(batch)) for batch in images.split(batch_size)]).float().cpu().numpy()
+    _, height, width, _ = split.pixels.shape
+    # Without a way back, a model remembers one layer of its images, not all: four times as many take less memory still.
+    held = PREDICTED if device.type == "cuda" else max(1, 4 * HELD_PIXELS // (height * width))
+    batch_size = batch_size or min(PREDICTED, held)
+    batches = (
+        to_tensor(split.pixels[start : start + batch_size], device) for start in range(0, len(split), batch_size)
+    )
+    logits = torch.cat([model(normalise(batch)).float() for batch in batches]).cpu().numpy()
+    if split.only is not None:
+        logits = logits[:, split.only]
     if not np.isfinite(logits).all():
         raise Diverged(
             f"{(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} examples have NaN or infinite logits"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import resource
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,18 +18,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from pydantic import ValidationError
+from torch import Tensor, nn
 
 from petl_study import backbones, methods, store, tasks, training
+from petl_study.errors import InputError
+from petl_study.images import Images
 from petl_study.keep import Keep
 from petl_study.protocols import Protocol
 from petl_study.store import Record, Study
-from petl_study.tasks import Task
+from petl_study.tasks import Source, Split, Task
+
+ZERO_SHOT = "zero_shot"  # what records call the backbone that nothing was trained of
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Everything that determines a result, and for a final run the search trial that it was selected by."""
+    """Everything that determines a result, and for a final run the search trial that it was selected by.
+
+    With ``fit="none"`` nothing is trained: the backbone under its own classifier, as method `ZERO_SHOT`.
+    """
 
     task: str
     backbone: str
@@ -39,9 +48,10 @@ class Trial:
     head: str
     protocol: Protocol
     seed: int
-    fit: Literal["train", "trainval"]
+    fit: Literal["train", "trainval", "none"]
     study: str = field(compare=False)
     keep: Keep = field(default_factory=Keep)
+    source: Source | None = None  # what `task` is made of; None: a task that ships with the package
     selected: dict[str, Any] | None = field(default=None, compare=False)
 
     @property
@@ -49,12 +59,17 @@ class Trial:
         return "trial" if self.fit == "train" else "run"
 
     @property
+    def data(self) -> Source:
+        """What the task is made of."""
+        return self.source or Source.model_validate(self.task)
+
+    @property
     def spec(self) -> dict[str, Any]:
         """The part of the record's header whose hash is the record's name."""
         return {
             "kind": self.kind,
             "task": self.task,
-            "data": tasks.fingerprint(self.task),
+            "data": tasks.fingerprint(self.data),
             "backbone": self.backbone,
             "weights": backbones.info(self.backbone).weights,
             "method": self.method,
@@ -66,24 +81,84 @@ class Trial:
             # Three sources of chance, apart, so that one can be varied alone. The embedded splits are not sampled.
             "seeds": {"init": self.seed, "order": self.seed, "sampling": 0},
             "fit": self.fit,
-            # All that can be kept is the default, and needs no word in the name.
+            # What is the default needs no word in the name: all that can be kept, and a task that its name tells.
             **({"keep": self.keep.model_dump(mode="json")} if self.keep != Keep() else {}),
+            **({"source": self.data.recorded} if self.data.recorded != self.task else {}),
         }
 
     def describe(self) -> str:
         """One line for people: ``digits lora rank=8 lr=0.001 weight_decay=0.0001``."""
+        if self.fit == "none":
+            return f"{self.task} {self.method}"
         values = {**self.hyperparameters, "lr": self.lr, "weight_decay": self.weight_decay}
         final = f" seed={self.seed}" if self.kind == "run" else ""
         return " ".join([self.task, self.method, *(f"{k}={v}" for k, v in values.items())]) + final
 
 
+def trial_of(record: Record) -> Trial:
+    """The trial that `record` is of.
+
+    Raises
+    ------
+    InputError
+        It was made by a version of this project whose protocols this one does not know.
+    """
+    spec = record.spec
+    try:
+        protocol, keep = Protocol.model_validate(spec["protocol"]), Keep.model_validate(spec.get("keep", {}))
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+        raise InputError(
+            f"{record.path} cannot be built again here: its protocol {spec['protocol'].get('name')!r} is not one that"
+            f" this version trains under ({wrong}). Use the version of petl_study that it was made with."
+        ) from None
+    known = {name: spec[name] for name in _SPELLED_ALIKE}
+    return Trial(
+        **known,
+        protocol=protocol,
+        keep=keep,
+        source=tasks.of_record(spec),
+        seed=spec["seeds"]["init"],
+        study=record.header["study"]["name"],
+        selected=record.header.get("selected"),
+    )
+
+
+_SPELLED_ALIKE = ("task", "backbone", "method", "hyperparameters", "lr", "weight_decay", "head", "fit")
+
+
+def rebuildable(record: Record) -> Trial:
+    """The trial that `record` is of, of which the model can be made again with what is installed here.
+
+    Raises
+    ------
+    InputError
+        It was made from data, weights or a version that are not those here: the message says what differs.
+    """
+    trial = trial_of(record)
+    was, now = record.spec, trial.spec
+    if differing := sorted(name for name in {*was, *now} if was.get(name) != now.get(name)):
+        shown = "; ".join(f"{name} was {_short(was.get(name))}, is {_short(now.get(name))} here" for name in differing)
+        raise InputError(
+            f"{record.path} cannot be built again here: {shown}. Use the version of petl_study, and the data and"
+            " weights, that it was made with."
+        )
+    return trial
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if len(text) > 16 else text
+
+
 def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
-    """Train what `trial` says and store what came of it in the study at `directory`.
+    """Train what `trial` says, if anything, and store what came of it in the study at `directory`.
 
     A training that diverges is stored too, as failed, with its reason.
     """
     study = Study(directory)
-    task = tasks.load(trial.task)
+    task, view = tasks.load(trial.data), trial.protocol.view
+    learned = None if trial.fit == "none" else task.split(trial.fit, view)
     header: dict[str, Any] = {
         "kind": trial.kind,
         "status": "finished",
@@ -93,27 +168,30 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         "task": {
             "group": task.group,
             "classes": list(task.classes),
-            "train_examples": len(task.split(trial.fit)),
+            "train_examples": len(learned) if learned else 0,
         },
         "environment": _environment(device),
     }
+    if learned:
+        header["environment"]["micro_batch"] = training.micro_batch(learned.pixels, trial.protocol, device)
     if trial.selected is not None:
         header["selected"] = trial.selected
     where = study.directory(trial.kind, header["spec"])
     _restart_peak_memory(device)
     try:
         model, normalise = build(trial, task, device)
-        header["parameters"] = _count(model)
+        header["parameters"] = _count(model, trial)
         started = time.perf_counter()
         header["curve"] = fit(model, trial, task, normalise)
         fitted = time.perf_counter()
-        logits, examples, predict_seconds = {}, {}, 0.0
+        logits, examples, skipped, predict_seconds = {}, {}, dict(learned.skipped) if learned else {}, 0.0
         for name in _looked_at(trial, task):
-            split = task.split(name)  # one at a time, as all may not fit; rendering them is no cost of the method's
+            split = task.split(name, view)  # one at a time, as all may not fit; making them is no cost of the method's
             made = time.perf_counter()
             logits[name] = trial.keep.rounded(training.predict(model, split, normalise))
             predict_seconds += time.perf_counter() - made
             examples[name] = (split.ids, split.labels)
+            skipped |= split.skipped
     except training.Diverged as error:
         curve = getattr(error, "curve", header.get("curve", []))
         reason = {"kind": "Diverged", "message": str(error)}
@@ -125,6 +203,8 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         "predict_seconds": predict_seconds,
         "peak_memory_bytes": _peak_memory(device),
     }
+    if skipped:
+        header["task"]["skipped"] = skipped
     tuned = methods.state_dict(model)
     header["cost"]["tuned_bytes"] = sum(tensor.nbytes for tensor in tuned.values())
     if trial.selected is not None:  # val was not held out of this training: keep what the selected trial said of it
@@ -138,12 +218,13 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
 
 def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.Normalisation]:
     """The model that `trial` trains, at its start, and what its inputs go through first."""
+    split = task.split("test" if trial.fit == "none" else trial.fit, trial.protocol.view)
     training.seed_everything(trial.seed)
     model = backbones.create(
         trial.backbone,
         len(task.classes),
         drop_path=trial.protocol.drop_path,
-        image_size=task.split(trial.fit).images.shape[1],
+        image_size=_square(split.pixels, trial),
     )
     if trial.head == "zero_shot":
         head: nn.Linear = model.get_classifier()  # type: ignore[operator]
@@ -152,31 +233,53 @@ def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.No
             head.weight.copy_(weight)
             head.bias.copy_(bias)
     known = backbones.info(trial.backbone)
-    plain = trial.protocol.normalisation == "none"
-    normalise = (
-        training.Normalisation((0.0,) * 3, (1.0,) * 3) if plain else training.Normalisation(known.mean, known.std)
-    )
+    normalise = training.normalisation(trial.protocol, training.Normalisation(known.mean, known.std))
     model.to(device)
-    train = training.to_tensor(task.split(trial.fit).images, torch.device(device))
-    labels = torch.from_numpy(task.split(trial.fit).labels).to(device)
-    # Shuffled: what a method learns of a batch (GPS contrasts its images) must not depend on how the task is sorted.
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(trial.seed)).to(device)
-    data = ((normalise(train[i]), labels[i]) for i in order.split(trial.protocol.batch_size))
-    methods.create(trial.method, **trial.hyperparameters).apply(model, data)
+    if trial.fit == "none":  # the method that adds nothing to the backbone, so that the classifier is kept like others
+        methods.create("linear").apply(model)
+    else:
+        methods.create(trial.method, **trial.hyperparameters).apply(model, _shuffled(split, trial, normalise, device))
     return model, normalise
+
+
+def _shuffled(
+    split: Split, trial: Trial, normalise: training.Normalisation, device: str
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of `split` for methods that look at the task first; nothing is read for those that do not.
+
+    Shuffled: what a method learns of a batch (GPS contrasts its images) must not depend on how the task is sorted.
+    """
+    images, labels = training.reader(split.pixels, torch.device(device)), torch.from_numpy(split.labels).to(device)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(trial.seed)).to(device)
+    for index in order.split(trial.protocol.batch_size):
+        yield normalise(images(index)), labels[index]
+
+
+def _square(images: Images, trial: Trial) -> int:
+    """Pixels of a side."""
+    _, height, width, _ = images.shape
+    if height != width:
+        raise InputError(
+            f"task {trial.task!r} has images of {width} x {height} pixels, and backbones take squares: choose a"
+            " protocol that resizes them, such as `protocol: study`."
+        )
+    return height
 
 
 def fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalisation) -> list[dict[str, float]]:
     """Train `model`, as `build` made it, in place: the curve, a row an epoch, in a search with validation's figures."""
+    if trial.fit == "none":
+        return []
+    val = task.split("val", trial.protocol.view)
 
     def look_at_val() -> dict[str, float]:
-        result = training.score(training.predict(model, task.val, normalise), task.val.labels)
+        result = training.score(training.predict(model, val, normalise), val.labels)
         return {"val_accuracy": result["accuracy"], "val_loss": result["loss"]}
 
     return training.fit(
         model,
         methods.trainable_parameters(model, classifier=True),
-        task.split(trial.fit),
+        task.split(trial.fit, trial.protocol.view),
         trial.protocol,
         lr=trial.lr,
         weight_decay=trial.weight_decay,
@@ -187,13 +290,15 @@ def fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalis
 
 
 def _looked_at(trial: Trial, task: Task) -> list[str]:
-    return ["val"] if trial.kind == "trial" else ["test", *trial.keep.shifts_of(tuple(task.shifts))]
+    if trial.kind == "trial":
+        return ["val"]
+    return ["test", *trial.keep.shifts_of(tuple(task.shifts)), *(["val"] if trial.fit == "none" else [])]
 
 
-def _count(model: nn.Module) -> dict[str, int]:
+def _count(model: nn.Module, trial: Trial) -> dict[str, int]:
     """Numbers tuned in the backbone, in the classifier, and all that the model has (in numbers, not bytes)."""
     tuned = methods.trainable_parameters(model)
-    both = methods.trainable_parameters(model, classifier=True)
+    both = {} if trial.fit == "none" else methods.trainable_parameters(model, classifier=True)
     sizes = {name: p.numel() for name, p in both.items()}
     return {
         "tuned": sum(sizes[name] for name in tuned),
@@ -207,7 +312,7 @@ def _count(model: nn.Module) -> dict[str, int]:
 
 @cache
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("petl_study", "torch", "timm", "numpy", "optuna")}
+    return {name: version(name) for name in ("petl_study", "torch", "torchvision", "timm", "numpy", "optuna")}
 
 
 def _environment(device: str) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def drive(
 ) -> tuple[list[Trial], list[Trial]]:
     """Run a search with `judge` in place of training; its trials and its final runs."""
     study = spec.resolve(toy.study(**changes))
-    batches = search(study, "toy", study.methods[method])
+    batches = search(study, study.tasks[0], study.methods[method])
     trials, batch = [], next(batches)
     while batch[0].kind == "trial":
         trials += batch
@@ -90,7 +90,7 @@ def test_where_all_failed_there_is_no_final_run():
 
 def test_ties_go_to_the_lower_loss_and_then_to_the_first():
     study = spec.resolve(toy.study(search={}))
-    [trials] = [next(search(study, "toy", study.methods[1]))]
+    [trials] = [next(search(study, study.tasks[0], study.methods[1]))]
     a, b, c = trials[:3]
     assert select([record(a, 0.5, 0.9), record(b, 0.5, 0.2), record(c, 0.4, 0.1)]).path.name == record(b, 0).path.name
     assert select([record(a, 0.5, 0.2), record(b, 0.5, 0.2)]).path.name == record(a, 0).path.name

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 from torch import nn
 
 import toy
-from petl_study import training
+from petl_study import places, training
+from petl_study.errors import InputError
 from petl_study.protocols import Protocol
 from petl_study.training import Diverged, Normalisation
 
@@ -70,6 +72,49 @@ def test_same_seeds_same_bits_and_another_order_other_bits():
     fit(c, order=1)
     assert torch.equal(a[2].weight, b[2].weight)
     assert not torch.equal(a[2].weight, c[2].weight)
+
+
+def test_a_batch_in_parts_takes_the_same_steps_but_for_rounding(monkeypatch):
+    whole, parts = small_model(), small_model()
+    of_whole = fit(whole)
+    monkeypatch.setattr(training, "HELD_PIXELS", 7 * 32 * 32)
+    assert training.micro_batch(toy.split(64, 0).pixels, protocol(), "cpu") == 7
+    assert training.micro_batch(toy.split(64, 0).pixels, protocol(), "cuda:1") == 24
+    of_parts = fit(parts)
+    torch.testing.assert_close(parts[2].weight, whole[2].weight)
+    assert not torch.equal(parts[2].weight, whole[2].weight)  # they went another way
+    for row, other in zip(of_whole, of_parts, strict=True):
+        assert other == pytest.approx(row)
+
+
+def test_fewer_at_once_can_be_asked_for():
+    before = places.here()
+    try:
+        places.use(replace(before, micro_batch=5))
+        assert training.micro_batch(toy.split(64, 0).pixels, protocol(), "cuda") == 5
+        assert training.micro_batch(toy.split(64, 0).pixels, protocol(batch_size=3), "cpu") == 3
+    finally:
+        places.use(before)
+    with pytest.raises(InputError, match="--micro-batch must be a whole number of at least 1, got 0"):
+        replace(before, micro_batch=0)
+
+
+def test_images_are_augmented_by_the_seed_of_their_order():
+    def fitted(**changes: object) -> torch.Tensor:
+        model, given = small_model(), {"lr": 0.01, "weight_decay": 0, "normalise": HALF, "order": 0, **changes}
+        crops = protocol(augmentation="crop-flip", epochs=1)
+        training.fit(model, dict(model.named_parameters()), toy.split(24, 0), crops, **given)
+        return model[2].weight
+
+    torch.testing.assert_close(fitted(), fitted(), rtol=0, atol=0)
+    assert not torch.equal(fitted(), fitted(order=1))
+
+
+def test_a_protocol_says_whose_mean_and_std():
+    own = Normalisation((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert training.normalisation(protocol(), own) == own
+    assert training.normalisation(protocol(normalisation="none"), own) == Normalisation((0.0,) * 3, (1.0,) * 3)
+    assert training.normalisation(protocol(normalisation="imagenet"), own).mean == (0.485, 0.456, 0.406)
 
 
 def test_every_example_is_seen_once_an_epoch():

@@ -55,7 +55,7 @@ def block_features(weights: Weights, *, examples: int = 256, split: str = "test"
     """
     if examples < 4:
         raise InputError(f"examples must be at least 4, how many images to look at; got {examples!r}")
-    whole = weights.task.split(split)
+    whole = weights.split(split)
     at = np.linspace(0, len(whole) - 1, min(examples, len(whole))).round().astype(np.int64)
     images = whole.take(at)
     # A linear probe leaves the backbone as it was.

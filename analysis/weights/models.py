@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from analysis.comparable import require_comparable
@@ -22,11 +21,9 @@ from analysis.loading import Paths
 from analysis.rows import read_row, run_row, trial_row
 from petl_study import methods, store, tasks, training, trials
 from petl_study.errors import InputError, NotMergeable, unknown
-from petl_study.keep import Keep
-from petl_study.protocols import Protocol
 from petl_study.store import Record, Study, key_of
 from petl_study.tasks import Split, Task
-from petl_study.trials import Trial
+from petl_study.trials import Trial, trial_of
 
 Tensors = Mapping[str, Tensor]
 
@@ -79,7 +76,11 @@ class Weights:
 
     @property
     def task(self) -> Task:
-        return tasks.load(self.records[0].spec["task"])
+        return tasks.load(self.trial(0).data)
+
+    def split(self, name: str) -> Split:
+        """Examples of the task, as the protocol shows them to models."""
+        return self.task.split(name, self.trial(0).protocol.view)
 
     def trial(self, row: int) -> Trial:
         """What row `row` was trained as."""
@@ -223,9 +224,9 @@ def load_weights(
         raise InputError("trials keep no tensors, so none are stored; leave `stored` out, and they are trained again.")
     kind: store.Kind = "run" if of == "runs" else "trial"
     paths = [path] if isinstance(path, str | Path) else list(path)
-    found = {r.key: r for one in paths for r in Study.open(one).records(kind, task) if not r.failed}
+    found = {r.key: r for one in paths for r in Study.open(one).records(kind, task) if _was_trained(r)}
     if not found:
-        known = {r.spec["task"] for one in paths for r in Study.open(one).records(kind) if not r.failed}
+        known = {r.spec["task"] for one in paths for r in Study.open(one).records(kind) if _was_trained(r)}
         raise unknown("task", task, known, where=f"{', '.join(map(str, paths))}: finished {of}")
     where = f"{', '.join(map(str, paths))}, task {task!r}"
     if stored:
@@ -245,25 +246,13 @@ def load_weights(
     require_comparable(rows)
     records = tuple(found[key] for key in rows["key"])
     for record in records:
-        _require_rebuildable(record)
+        read_row(record, trials.rebuildable)
     return Weights(rows, records, device)
 
 
-def trial_of(record: Record) -> Trial:
-    """The trial that `record` is of."""
-    spec = record.spec
-    known = {f.name: spec[f.name] for f in dataclasses.fields(Trial) if f.name in spec}
-    try:
-        protocol = Protocol.model_validate(spec["protocol"])
-    except ValidationError as error:
-        wrong = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
-        raise InputError(
-            f"{record.path} cannot be built again here: its protocol {spec['protocol'].get('name')!r} is not one that"
-            f" this version trains under ({wrong}). Use the version of petl_study that it was made with."
-        ) from None
-    keep = Keep.model_validate(spec.get("keep", {}))
-    made = {"protocol": protocol, "keep": keep, "seed": spec["seeds"]["init"], "study": record.header["study"]["name"]}
-    return Trial(**known | made)
+def _was_trained(record: Record) -> bool:
+    """Whether weights came of it: the untouched backbone, as `zero_shot` stores it, is every method's alpha 0."""
+    return not record.failed and record.spec["fit"] != "none"
 
 
 def _require_rankable(of: str, best: int) -> None:
@@ -274,17 +263,6 @@ def _require_rankable(of: str, best: int) -> None:
             f"best={best} has no meaning for runs: all seeds of a method have the validation accuracy of the one trial"
             " that selected them, so none is better by it, and test must not choose. Ask for some `seeds`, or"
             " of='trials'."
-        )
-
-
-def _require_rebuildable(record: Record) -> None:
-    """Refuse a record that was made from data or weights that are not those installed here."""
-    was, now = record.spec, read_row(record, trial_of).spec
-    if differing := sorted(name for name in {*was, *now} if was.get(name) != now.get(name)):
-        shown = "; ".join(f"{name} was {str(was.get(name))[:12]}, is {str(now.get(name))[:12]}" for name in differing)
-        raise InputError(
-            f"{record.path} cannot be built again here: {shown}. Use the version of petl_study, and the data and"
-            " weights, that it was made with."
         )
 
 

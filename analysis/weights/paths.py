@@ -58,7 +58,7 @@ def linear_paths(
     if points < 3:
         raise InputError(f"points must be at least 3, the two ends and something between them; got {points!r}")
     chosen = _chosen(weights.runs, pairs)
-    examples, ground = weights.task.split(split), Space(weights, space)
+    examples, ground = weights.split(split), Space(weights, space)
     ends = {int(row): ground.tensors(weights.trial(int(row))) for row in sorted({*chosen["run_a"], *chosen["run_b"]})}
     said = {row: ground.put(tensors).ask(examples) for row, tensors in ends.items()}
     common: dict[Any, Any] = weights.runs.loc[0, [name for name in ("task", *MADE_UNDER) if name != "key"]].to_dict()

@@ -98,7 +98,7 @@ def soup(weights: Weights, recipe: str = "uniform", space: str = "folded") -> So
     pot = Space(weights, space)
     rows: Sequence[int] = range(len(weights))
     if recipe == "greedy":
-        val = weights.task.val
+        val = weights.split("val")
         likes = [pot.tensors(weights.held_out(row)) for row in rows]
 
         def on_val(taken: Sequence[int]) -> tuple[float, float]:
@@ -151,7 +151,7 @@ def soup_predictions(weights: Weights, soups: Sequence[Soup] | Soup, split: str 
     trained_on = {"train", "trainval", *(["val"] if weights.trial(0).fit == "trainval" else [])}
     if split in trained_on:
         raise InputError(f"the members were trained on {split!r}; ask about 'test' or a shift set.")
-    examples = weights.task.split(split)
+    examples = weights.split(split)
     said: list[NDArray[np.floating]] = []
     for row, record in enumerate(weights.records):
         stored = split in record.sets

@@ -17,11 +17,11 @@ from torch.func import functional_call
 from analysis.numeric import score
 from analysis.rows import MADE_UNDER, parse_set
 from analysis.weights.arithmetic import between
-from analysis.weights.models import Model, Weights, trial_of
+from analysis.weights.models import Model, Weights
 from petl_study import methods
 from petl_study.errors import InputError, NotMergeable, unknown
 from petl_study.tasks import Split
-from petl_study.trials import Trial
+from petl_study.trials import Trial, trial_of
 
 ALPHAS = tuple(i / 10 for i in range(11))
 MERGED = ("all", "head")
@@ -101,12 +101,12 @@ def _curve(
     weights: Weights, row: int, merged: str, alphas: Sequence[float], sets: Sequence[str], validate: bool
 ) -> pd.DataFrame:
     """The rows of one run."""
-    task, trial = weights.task, weights.trial(row)
+    trial = weights.trial(row)
     of_run: dict[Any, Any] = weights.runs.loc[row, ["task", "group", "method", "seed", *MADE_UNDER]].to_dict()
     rows: list[dict[str, Any]] = []
 
     def look(trial: Trial, names: Sequence[str], reproduced: bool | None) -> None:
-        splits = {name: task.split(name) for name in names}
+        splits = {name: weights.split(name) for name in names}
         for alpha, name, logits in logits_along(weights, trial, merged, alphas, splits):
             kind, severity = parse_set(name)
             where = {"merged": merged, "alpha": alpha, "set": name, "kind": kind, "severity": severity}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from petl_study.backbones import clip, micro, timm_models
+from petl_study.backbones import checkpoints, clip, exported, micro, timm_models
 from petl_study.backbones._info import BackboneInfo
 from petl_study.errors import InputError
 
@@ -16,15 +17,37 @@ __all__ = [
     "architecture",
     "create",
     "info",
+    "known_here",
     "list_backbones",
     "require_classes",
+    "require_size",
     "zero_shot_head",
 ]
+
+NAMELESS = re.compile(r"class \d+")  # what a class is called of which only the number is known
 
 
 def list_backbones() -> list[str]:
     """Names of the backbones that are known to work, sorted; every model of timm, and a file of weights, is one too."""
     return sorted(["micro_vit", *timm_models.KNOWN])
+
+
+def known_here(name: str) -> str:
+    """What records call backbone `name`: without the path of a file in it, which is noted (see `places`).
+
+    Raises
+    ------
+    InputError
+        No backbone has that name. That a file is here is not asked: whoever reads a study need not have it.
+    """
+    for prefix in exported.PREFIXES:
+        if name.startswith(prefix):
+            return exported.PREFIXES[0] + checkpoints.noted(name.removeprefix(prefix))
+    model, at, path = name.partition("@")
+    if at:
+        return f"{model}@{checkpoints.noted(path)}"
+    info(name)
+    return name
 
 
 def info(name: str) -> BackboneInfo:
@@ -95,16 +118,42 @@ def architecture(name: str, image_size: int | None = None) -> tuple[str, dict[st
     return timm_models.architecture(_parse(name), image_size)
 
 
-def require_classes(name: str, classes: Sequence[str], task: str) -> None:
-    """Raise unless the backbone's own classifier knows every class of `task`, as a zero-shot start needs."""
-    known = info(name)
-    if known.open_vocabulary:
+def require_size(name: str, image_size: int) -> None:
+    """Raise InputError unless backbone `name` takes images of `image_size` pixels; no weights are fetched for it."""
+    if name == "micro_vit":
+        _require_own_size(name, image_size)
         return
-    if missing := [c for c in classes if c not in known.classes]:
+    if name.startswith(clip.PREFIX):
+        made, arguments = clip._architecture(clip.parse(name))
+        arguments["img_size"] = image_size
+    else:
+        made, arguments = timm_models.architecture(_parse(name), image_size)
+    timm_models.require_size(name, made, arguments, image_size, info(name).image_size)
+
+
+def require_classes(name: str, classes: Sequence[str], task: str, *, wanted: str = "head: zero_shot") -> None:
+    """Raise unless the backbone's own classifier has, or can make, a row for every class of `task`.
+
+    Parameters
+    ----------
+    wanted : str
+        What of a study file asks for it, ``head: zero_shot`` or ``zero_shot``, for the message.
+    """
+    known = info(name)
+    missing = [c for c in classes if (NAMELESS.fullmatch(c) if known.open_vocabulary else c not in known.classes)]
+    if not missing:
+        return
+    listed = f"{', '.join(missing[:8])}{' ...' if len(missing) > 8 else ''}"
+    instead = "Leave it out of `zero_shot`" if wanted == "zero_shot" else "Use `head: new` for this task"
+    if known.open_vocabulary:
         raise InputError(
-            f"task {task!r} cannot start from {name}'s own classifier (head: zero_shot): it has no rows for"
-            f" {', '.join(missing[:8])}{' ...' if len(missing) > 8 else ''}. Use `head: new` for this task."
+            f"task {task!r} cannot start from a classifier that {name} makes of names ({wanted}): its classes have"
+            f" none ({listed}). A folder with lists of images may have them in a classes.txt, a line a class."
+            f" {instead} otherwise."
         )
+    raise InputError(
+        f"task {task!r} cannot start from {name}'s own classifier ({wanted}): it has no rows for {listed}. {instead}."
+    )
 
 
 def zero_shot_head(name: str, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -125,6 +174,7 @@ def _parse(name: str) -> timm_models.Named:
 def _require_own_size(name: str, image_size: int | None) -> None:
     if image_size not in (None, micro.IMAGE_SIZE):
         raise InputError(
-            f"{name} takes images of {micro.IMAGE_SIZE} pixels, not of {image_size}. Choose another backbone, such as"
+            f"{name} takes images of {micro.IMAGE_SIZE} pixels, not of {image_size}. Choose another image_size, as in"
+            f" `protocol: {{base: study, image_size: {micro.IMAGE_SIZE}}}`, or another backbone, such as"
             " vit_base_patch16_224.augreg_in21k."
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntr
 from safetensors import SafetensorError
 from torch import Tensor
 
+from petl_study import places
 from petl_study.errors import DamagedRecord, InputError
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -41,18 +44,44 @@ def _sha256(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def noted(given: str) -> str:
+    """What records call the weights at the path `given`, which is noted in `places`: its last part.
+
+    Raises
+    ------
+    InputError
+        Other weights have that name already.
+    """
+    known = places.here()
+    path = (known.weights / Path(given).expanduser()).absolute()
+    if given == path.name:
+        return given
+    other = dict(known.files).get(path.name, path)
+    if os.path.realpath(other) != os.path.realpath(path):
+        raise InputError(f"{path} and {other} have the same name, which is what records call them. Rename one of them.")
+    places.use(replace(known, files=tuple({**dict(known.files), path.name: path}.items())))
+    return path.name
+
+
+def at(name: str) -> Path:
+    """Where the weights called `name` are, if they are: noted, or relative to the directory of weights."""
+    known = places.here()
+    return dict(known.files).get(name, known.weights / Path(name).expanduser())
+
+
 def local(path: str) -> Path:
-    """The weight file at `path`, which the user named.
+    """The weight file that `places` finds for `path`, which the user named.
 
     Raises
     ------
     InputError
         There is no such file, or its format is none of `FORMATS`.
     """
-    file = Path(path).expanduser()
+    file = at(path)
     if not file.is_file():
         raise InputError(
-            f"there is no weight file {path}. Name an existing one, as in vit_base_patch16_224@/path/to/file."
+            f"there is no weight file {file}. Name an existing one, as in vit_base_patch16_224@/path/to/file; --weights"
+            " DIR (or PETL_STUDY_WEIGHTS) says what names are relative to."
         )
     if file.suffix not in FORMATS:
         raise InputError(

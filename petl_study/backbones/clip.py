@@ -8,11 +8,14 @@
 The classifier is linear in z, with the rows s t_c and biases 0: the text tower is needed once, to make them. Names are
 open_clip's, ``clip:ViT-B-16/openai``, or a file of its weights, ``clip:ViT-B-16@/path/to/file.safetensors``. The image
 tower, if it is a vision transformer, becomes timm's; the prompts are the 80 that CLIP was published with for ImageNet.
+So are the names of ImageNet's classes: one that ends in its WordNet id, ``crane (n02012849)``, is asked for by the name
+that CLIP was asked by, "crane bird".
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +25,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.data import ImageNetInfo  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from petl_study.backbones import checkpoints, timm_models
@@ -29,6 +33,7 @@ from petl_study.backbones._info import BackboneInfo
 from petl_study.errors import InputError, unknown
 
 PREFIX = "clip:"
+_SYNSET = re.compile(r"(.+) \((n\d{8})\)")
 # What an image tower may say of itself; others (ResNets, timm's own, pooled by attention) are other architectures.
 GEOMETRY = {"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size"}
 
@@ -148,10 +153,22 @@ def _rows(named: Named, classes: tuple[str, ...], fingerprint: str) -> Tensor:
     model, tokenizer = _both_towers(named), _open_clip().get_tokenizer(named.model)
     rows = []
     for name in classes:
-        prompts = [template(name.replace("_", " ")) for template in _open_clip().OPENAI_IMAGENET_TEMPLATES]
+        prompts = [template(_spoken(name)) for template in _open_clip().OPENAI_IMAGENET_TEMPLATES]
         of_prompts = model.encode_text(tokenizer(prompts), normalize=True)  # (K, e)
         rows.append(F.normalize(of_prompts.sum(dim=0), dim=-1))
     return model.logit_scale.exp() * torch.stack(rows)
+
+
+def _spoken(name: str) -> str:
+    """What a class is called in a prompt."""
+    lemma, wnid = match.groups() if (match := _SYNSET.fullmatch(name)) else (name, "")
+    return _of_imagenet().get(wnid, lemma.replace("_", " "))
+
+
+@cache
+def _of_imagenet() -> dict[str, str]:
+    """CLIP's names of ImageNet's classes, by WordNet id."""
+    return dict(zip(ImageNetInfo("imagenet-1k").label_names(), _open_clip().IMAGENET_CLASSNAMES, strict=True))
 
 
 def _both_towers(named: Named) -> Any:

@@ -2,6 +2,7 @@
 
     vit_base_patch16_224.augreg_in21k                        timm's checkpoint, from its cache or the hub
     vit_base_patch16_224.augreg_in21k@/path/to/B_16.npz      a local file; inputs normalised as that checkpoint's are
+    file:/path/to/directory                                  a model whole, which says itself what it is: `exported`
     random:vit_tiny_patch16_224                              no weights: for tests, and said so in every record
 
 timm converts published layouts to its own and resizes position embeddings. Whatever then does not match, tensor by
@@ -10,6 +11,7 @@ tensor, is an error: the classifier aside, no number of a backbone is random unl
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +25,9 @@ import torch
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
-from petl_study.backbones import checkpoints
+from petl_study.backbones import checkpoints, exported
 from petl_study.backbones._info import BackboneInfo
+from petl_study.backbones.exported import Exported
 from petl_study.errors import InputError, unknown
 
 # Checkpoints that the field compares methods on. The words before the colon: the column of docs/families.md that says
@@ -52,12 +55,20 @@ class Named:
     architecture: str
     path: str
     random: bool
+    exported: Exported | None = None
 
     @cached_property
     def config(self) -> PretrainedCfg:
+        if self.exported:
+            return self.exported.config
         found = timm.get_pretrained_cfg(self.architecture)
         assert found is not None  # `parse` let it through
         return found
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What timm.create_model is told beside the architecture's name."""
+        return self.exported.arguments if self.exported else {}
 
     @property
     def plain(self) -> str:
@@ -78,6 +89,11 @@ def parse(name: str, known: list[str]) -> Named:
     InputError
         timm has no such model or checkpoint (`known` are the names to tell), there is no such file, or no weights.
     """
+    for prefix in exported.PREFIXES:
+        if name.startswith(prefix):
+            path = name.removeprefix(prefix)
+            found = exported.read(path)
+            return Named(name, found.architecture, path, random=False, exported=found)
     architecture, _, path = name.removeprefix(RANDOM).removeprefix(TIMM).partition("@")
     plain, _, tag = architecture.partition(".")
     if not timm.is_model(plain):
@@ -105,13 +121,19 @@ def info(named: Named) -> BackboneInfo:
     return BackboneInfo(
         name=named.name,
         summary=KNOWN.get(named.name, f"{named.plain} of timm, weights: {named.source}"),
-        parameters=parameters(named.architecture),
+        parameters=parameters(named.architecture, **named.arguments),
         image_size=config.input_size[-1],
         mean=_three(config.mean),
         std=_three(config.std),
         source=named.source,
-        fingerprint=lambda: f"random, seed {SEED}" if named.random else checkpoints.sha256(weight_file(named)),
+        fingerprint=lambda: _fingerprint(named),
     )
+
+
+def _fingerprint(named: Named) -> str:
+    if named.random:
+        return f"random, seed {SEED}"
+    return named.exported.fingerprint if named.exported else checkpoints.sha256(weight_file(named))
 
 
 def create(named: Named, classes: int, *, drop_path: float, image_size: int | None) -> nn.Module:
@@ -133,11 +155,51 @@ def create(named: Named, classes: int, *, drop_path: float, image_size: int | No
 def architecture(named: Named, image_size: int | None = None) -> tuple[str, dict[str, Any]]:
     """Name and arguments with which timm.create_model makes its modules, the classifier aside."""
     size = image_size or named.config.input_size[-1]
-    return named.plain, {"img_size": size} if named.config.fixed_input_size else {}
+    sized = {"img_size": size} if named.config.fixed_input_size else {}
+    return named.plain, {**named.arguments, **sized}
+
+
+def require_size(name: str, architecture: str, arguments: dict[str, Any], size: int, own: int) -> None:
+    """Refuse an image size that backbone `name` cannot take, before anything is fetched or trained.
+
+    Parameters
+    ----------
+    arguments : dict
+        timm.create_model's for images of `size` pixels.
+    own : int
+        Pixels of the images that its weights were trained on.
+
+    Raises
+    ------
+    InputError
+        The model cannot be made for that size, or some layer of it mixes places and has weights for each.
+    """
+    try:
+        with torch.device("meta"):  # nothing is allocated, drawn or computed
+            model = timm.create_model(architecture, num_classes=0, **arguments).eval()
+            model(torch.empty(1, 3, size, size))
+    except NotImplementedError:  # says nothing of the size
+        return
+    except _WRONG as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise _no_such_size(name, size, own, reason) from None
+    of_own = _shapes(architecture, json.dumps({**arguments, **({"img_size": own} if "img_size" in arguments else {})}))
+    for layer, parameter in model.named_parameters():  # position tables are resized; they are no layers' weights
+        if layer.endswith(".weight") and layer in of_own and tuple(parameter.shape) != of_own[layer]:
+            raise _no_such_size(name, size, own, f"{layer} has weights for each of its places")
+
+
+def _no_such_size(name: str, size: int, own: int, reason: str) -> InputError:
+    return InputError(
+        f"{name} takes no images of {size} x {size} pixels ({reason}); its own are of {own}. Choose another image_size,"
+        f" as in `protocol: {{base: study, image_size: {own}}}`, or another backbone."
+    )
 
 
 def weight_file(named: Named) -> Path:
     """The file of its weights, on this machine; fetched first where it has to be."""
+    if named.exported:
+        return named.exported.weights
     if named.path:
         return checkpoints.local(named.path)
     config = named.config
@@ -213,7 +275,7 @@ def mismatch(architecture: str, path: Path, error: Exception) -> InputError:
 def _require_patches(named: Named, path: Path, tensors: Mapping[str, Tensor]) -> None:
     """timm resamples a patch projection of another size; that is another model, not another image size."""
     kernel = tensors.get("patch_embed.proj.weight")
-    expected = _shapes(named.architecture).get("patch_embed.proj.weight")
+    expected = _shapes(named.architecture, json.dumps(named.arguments)).get("patch_embed.proj.weight")
     if kernel is not None and expected is not None and kernel.ndim == 4 and kernel.shape[2:] != expected[2:]:
         there, here = (" x ".join(map(str, shape[2:])) for shape in (kernel.shape, expected))
         raise InputError(f"{path} cuts images into patches of {there}, {named.architecture} into {here}.")
@@ -281,14 +343,15 @@ def own_chance() -> Iterator[None]:
 
 def parameters(architecture: str, **arguments: Any) -> int:
     """Numbers in a timm model without a classifier, without building it."""
-    shapes = _shapes(architecture, **arguments)
+    shapes = _shapes(architecture, json.dumps(arguments))
     return sum(torch.Size(shape).numel() for shape in shapes.values())
 
 
 @cache
-def _shapes(architecture: str, **arguments: Any) -> dict[str, tuple[int, ...]]:
+def _shapes(architecture: str, arguments: str = "{}") -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters by name; `arguments` are JSON."""
     with torch.device("meta"):  # nothing is allocated or drawn
-        model = timm.create_model(architecture, num_classes=0, **arguments)
+        model = timm.create_model(architecture, num_classes=0, **json.loads(arguments))
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 

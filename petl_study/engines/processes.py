@@ -11,6 +11,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Self
 
+from petl_study import places
 from petl_study.engines._base import Engine
 from petl_study.store import Record
 from petl_study.trials import Trial, execute
@@ -23,7 +24,9 @@ class Processes(Engine):
     def __enter__(self) -> Self:
         # Spawned, not forked: a fork of a process with running threads (torch's, Rich's) can lock up.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(self.capacity, context, initializer=_start, initargs=(self.threads,))
+        self._pool = ProcessPoolExecutor(
+            self.capacity, context, initializer=_start, initargs=(self.threads, places.here())
+        )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -34,10 +37,11 @@ class Processes(Engine):
             worker.join()
 
 
-def _start(threads: int) -> None:
+def _start(threads: int, where: places.Places) -> None:
     """Make a new worker."""
     import torch
 
+    places.use(where)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the driver decides
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -41,11 +41,11 @@ def evaluate_digits(model: VisionTransformer, split: str = "test") -> DigitsFigu
     """
     task = tasks.load("digits")
     fitted, examined = (task.trainval if split == "test" else task.train), task.split(split)
-    features = _features(model, examined.images)  # (N, 96)
+    features = _features(model, examined.pixels[:])  # (N, 96)
     with torch.no_grad():
         logits = model.get_classifier()(features)[:, [CLASSES.index(name) for name in task.classes]]  # (N, 10)
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    probe.fit(_features(model, fitted.images).numpy(), fitted.labels)
+    probe.fit(_features(model, fitted.pixels[:]).numpy(), fitted.labels)
     return DigitsFigures(
         split=split,
         examples=len(examined),

@@ -126,7 +126,10 @@ def _mean_shifts(accuracies: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def _missing(spec: dict[str, Any], runs: pd.DataFrame, failures: pd.DataFrame) -> list[tuple[str, str, int]]:
     methods = [method["name"] if isinstance(method, dict) else method for method in spec.get("methods", [])]
-    planned = [(t, m, s) for t in spec.get("tasks", []) for m in methods for s in spec.get("seeds", [])]
+    tasks = [task["name"] if isinstance(task, dict) else task for task in spec.get("tasks", [])]
+    asked = spec.get("zero_shot") or []
+    planned = [(task, "zero_shot", 0) for task in (tasks if asked is True else asked)]
+    planned += [(t, m, s) for t in tasks for m in methods for s in spec.get("seeds", [])]
     there = pd.concat([runs, failures[failures["kind"] == "run"]])[["task", "method", "seed"]]
     done = set(there.itertuples(index=False, name=None))
     return [cell for cell in planned if cell not in done]

@@ -117,7 +117,7 @@ def shift(name: str, split: Split) -> Split:
     amount = amounts[int(severity) - 1]
     images = [
         to_bytes(apply(image / 255.0, amount, Dice("shift", kind, str(example))))
-        for image, example in zip(split.images, split.ids, strict=True)
+        for image, example in zip(split.pixels[:], split.ids, strict=True)
     ]
     return Split(np.stack(images), split.labels, split.ids)
 

@@ -18,7 +18,7 @@ from torch.func import functional_call
 import analysis
 import studies
 import toy
-from analysis.weights import average, between, greedy, models
+from analysis.weights import average, between, greedy
 from analysis.weights.soups import Space
 from analysis.weights.wise import logits_along
 from petl_study import backbones, engines, methods, runner, spec, tasks, training, trials
@@ -77,7 +77,7 @@ def test_a_trial_trained_again_is_the_stored_one_bit_for_bit(lora):
     record = lora.selected(0)
     assert record.header["kind"] == "trial"
     assert lora.reproduced(record)
-    said = lora.model(models.trial_of(record)).ask(lora.task.val)
+    said = lora.model(trials.trial_of(record)).ask(lora.task.val)
     np.testing.assert_array_equal(said, record.logits("val"))
 
 
@@ -523,7 +523,7 @@ def test_a_record_of_a_study_that_keeps_less_is_the_same_trial_again(lora):
     kept = dataclasses.replace(lora.trial(0), keep=Keep(logits="float16", shifts=["contrast"]))
     record = SimpleNamespace(path=Path("kept"), spec=kept.spec, header={"study": {"name": "toys"}})
     assert "keep" in kept.spec
-    assert models.trial_of(record).spec == kept.spec
+    assert trials.trial_of(record).spec == kept.spec
 
 
 def test_a_run_whose_tensors_were_not_kept_is_trained_again_bit_for_bit(lora, tmp_path):

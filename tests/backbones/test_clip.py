@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 import toy
-from petl_study import backbones, methods, spec, tasks, trials
-from petl_study.backbones import checkpoints
+from petl_study import backbones, methods, search, spec, tasks, trials
+from petl_study.backbones import checkpoints, clip
 from petl_study.errors import InputError
 
 open_clip = pytest.importorskip("open_clip")
@@ -150,6 +150,35 @@ def test_any_classes_have_rows_and_another_image_size_its_positions(towers):
     _, name, _ = towers()
     backbones.require_classes(name, ("anything", "at all"), "a task")
     assert backbones.create(name, 3, image_size=48)(images(48)).shape == (4, 3)
+
+
+@pytest.mark.parametrize(("wanted", "instead"), [("head: zero_shot", "Use `head: new`"), ("zero_shot", "Leave it out")])
+def test_classes_of_which_only_the_number_is_known_make_no_prompts(towers, wanted, instead):
+    _, name, _ = towers()
+    told = rf"task 'pets' .* of names \({wanted}\): its classes have none \(class 7\).*classes.txt.*{instead}"
+    with pytest.raises(InputError, match=told):
+        backbones.require_classes(name, ("cat", "class 7", "class of 7"), "pets", wanted=wanted)
+
+
+def test_imagenets_classes_are_asked_for_by_the_names_that_clip_was_asked_by():
+    assert clip._spoken("crane (n02012849)") == "crane bird"
+    assert clip._spoken("crane (n03126707)") == "construction crane"
+    assert clip._spoken("traffic_light") == "traffic light"
+    assert clip._spoken("crane (n00000000)") == "crane"
+
+
+def test_a_zero_shot_run_stores_what_the_two_towers_say(towers, tmp_path):
+    model, name, _ = towers()
+    study = spec.resolve(toy.study(backbone=name, zero_shot=True))
+    [trial] = next(search.zero_shot(study, study.tasks[0]))
+    record = trials.execute(trial, tmp_path)
+    assert record.header["parameters"] == {**record.header["parameters"], "tuned": 0, "classifier": 0}
+    pixels = torch.from_numpy(tasks.load("toy").split("test").pixels).permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(v)[:, None, None] for v in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD))
+    with torch.no_grad():
+        seen = model.encode_image((pixels - mean) / std, normalize=True)
+        rows = backbones.zero_shot_head(name, toy.CLASSES)[0]
+    torch.testing.assert_close(torch.from_numpy(record.logits("test")), seen @ rows.T, atol=1e-4, rtol=1e-5)
 
 
 def test_what_is_no_such_clip_is_told(towers, tmp_path, monkeypatch):

@@ -312,6 +312,34 @@ def test_a_trial_sees_its_images_in_their_own_size():
     assert trial.spec["weights"] == "random, seed 0"
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters", "size"),
+    [
+        ("vit_tiny_patch16_224", 5_524_416, 96),
+        ("vit_small_patch16_224", 21_665_664, 96),
+        ("vit_large_patch16_224", 303_301_632, 96),
+        ("vit_huge_patch14_224", 630_764_800, 98),
+        ("swin_tiny_patch4_window7_224", 27_519_354, 96),
+        ("convnext_tiny", 27_820_128, 96),
+    ],
+)
+def test_sizes_from_tiny_to_huge_are_known_and_fitted_without_being_built(name, parameters, size):
+    assert backbones.info(f"random:{name}").parameters == parameters
+    backbones.require_size(f"random:{name}", size)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "told"),
+    [
+        ("vit_tiny_patch16_224", 8, r"takes no images of 8 x 8 pixels \(.*too small\); its own are of 224"),
+        ("resmlp_12_224", 96, r"linear_tokens\.weight has weights for each of its places.*image_size: 224"),
+    ],
+)
+def test_a_size_that_a_backbone_cannot_take_is_told_without_building_it(name, size, told):
+    with pytest.raises(InputError, match=told):
+        backbones.require_size(f"random:{name}", size)
+
+
 def test_what_no_backbone_is_called_is_told(tmp_path):
     (tmp_path / "w.h5").touch()
     for name, told in {

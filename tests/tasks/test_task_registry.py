@@ -62,7 +62,7 @@ def test_an_unknown_group_is_refused():
 
 
 def test_labels_outside_the_classes_are_refused():
-    with pytest.raises(InputError, match="labels 0 to 2, but 2 classes: labels must run from 0 to 1"):
+    with pytest.raises(InputError, match="test: labels 2 to 2, but 2 classes: labels must run from 0 to 1"):
         tiny(test=part("c", label=2))
 
 

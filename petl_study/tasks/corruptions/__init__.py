@@ -105,6 +105,12 @@ def sets_called(name: str) -> tuple[str, ...]:
     return called
 
 
+def require_one(name: str) -> None:
+    """Raise InputError unless `name` is that of one corruption in one severity."""
+    if sets_called(name) != (name,):
+        raise InputError(f"{name!r} names several sets; ask for one, such as {sets_called(name)[0]!r}.")
+
+
 def corrupt(name: str, images: NDArray[np.uint8], ids: NDArray[np.str_]) -> NDArray[np.uint8]:
     """The images (N, H, W, 3) under the corruption called `name`, such as ``"corrupt:fog:3"``, drawn by their `ids`.
 
@@ -113,8 +119,7 @@ def corrupt(name: str, images: NDArray[np.uint8], ids: NDArray[np.str_]) -> NDAr
     InputError
         `name` is not that of one corruption in one severity; the message says which there are.
     """
-    if sets_called(name) != (name,):
-        raise InputError(f"{name!r} names several sets; ask for one, such as {sets_called(name)[0]!r}.")
+    require_one(name)
     _, kind, severity = name.split(":")
     apply, parameters = CORRUPTIONS[kind]
     amount = parameters[int(severity) - 1]
