@@ -164,6 +164,19 @@ def test_prediction_does_not_depend_on_the_batch(rng):
     np.testing.assert_allclose(training.predict(model, one, HALF), whole[4:5], atol=1e-6)
 
 
+def test_of_large_images_few_are_asked_about_at_once(monkeypatch):
+    asked: list[int] = []
+
+    def spy(images: torch.Tensor) -> torch.Tensor:
+        asked.append(len(images))
+        return HALF(images)
+
+    training.predict(small_model(), toy.split(50, 3), spy)
+    monkeypatch.setattr(training, "HELD_PIXELS", 5 * 32 * 32)
+    training.predict(small_model(), toy.split(50, 3), spy)
+    assert asked == [50, 20, 20, 10]
+
+
 def test_score_equals_torchs_cross_entropy(rng):
     logits, labels = rng.normal(size=(20, 5)) * 50, rng.integers(5, size=20)
     result = training.score(logits, labels)
