@@ -25,6 +25,8 @@ from torch import nn
 from petl_study import __version__, backbones, methods, store, tasks, training, trials
 from petl_study.console import console
 from petl_study.errors import InputError, NotMergeable
+from petl_study.images import Resize
+from petl_study.images.view import MARGIN
 from petl_study.store import Record
 from petl_study.trials import Trial
 
@@ -32,6 +34,12 @@ from petl_study.trials import Trial
 # were stored in float16. Folding in float32 costs some 1e-6; wrong weights, means or image sizes cost far more.
 TOLERANCE = 1e-4
 LISTED = 20  # runs that an error names
+# How timm's own transform shows images as the protocol's view does; images taken as they are need none.
+_SEEN_BY_TIMM: dict[Resize, dict[str, Any]] = {
+    "none": {},
+    "direct": {"crop_mode": "squash", "crop_pct": 1.0, "interpolation": "bicubic"},
+    "crop": {"crop_mode": "center", "interpolation": "bicubic"},
+}
 _KINDS = {"trial": "a search trial", "ensemble": "an ensemble"}
 
 
@@ -150,6 +158,9 @@ def _config(model: nn.Module, record: Record, normalise: training.Normalisation)
     known = timm.get_pretrained_cfg(architecture)
     assert known is not None  # `create_model` knows the architecture
     inputs = resolve_model_data_config(model)
+    inputs |= _SEEN_BY_TIMM[trial.protocol.resize]
+    if trial.protocol.resize == "crop":
+        inputs["crop_pct"] = size / round(size * MARGIN)
     classes = record.header["task"]["classes"]
     return {
         "architecture": architecture,

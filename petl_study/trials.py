@@ -7,10 +7,8 @@ at on test and shift sets); which it is stands in `fit`.
 from __future__ import annotations
 
 import platform
-import resource
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -21,7 +19,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from petl_study import backbones, methods, store, tasks, training
+from petl_study import backbones, memory, methods, store, tasks, training
 from petl_study.errors import InputError
 from petl_study.images import Images
 from petl_study.keep import Keep
@@ -324,17 +322,10 @@ def _environment(device: str) -> dict[str, Any]:
 def _restart_peak_memory(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
-    else:  # Linux lets a process restart the count of its own peak; elsewhere it is the peak since the process began
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
+    else:
+        memory.restart_peak()
 
 
 def _peak_memory(device: str) -> int:
     """Bytes: allocated on the GPU, or resident in this process on a CPU, at the most since `_restart_peak_memory`."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
-    with suppress(OSError):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
+    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else memory.peak()

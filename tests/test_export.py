@@ -10,11 +10,14 @@ import pytest
 import timm
 import torch
 from numpy.testing import assert_allclose
+from PIL import Image
+from timm.data.transforms_factory import create_transform
 
 import studies
 import toy
 from petl_study import backbones, cli, engines, export, methods, runner, spec, store, tasks, trials
 from petl_study.errors import InputError
+from petl_study.images import View
 from petl_study.store import Record, Study
 
 FITS = {  # a method that folds, one that looks at the task and folds, and one that does not fold
@@ -98,6 +101,21 @@ def test_the_config_says_how_the_run_normalised(tmp_path):
     config = json.loads((tmp_path / "model" / "config.json").read_text())["pretrained_cfg"]
     assert (config["mean"], config["std"]) == ([0, 0, 0], [1, 1, 1])
     assert_allclose(says(tmp_path / "model")[1], record.logits("test"), atol=1e-5)
+
+
+@pytest.mark.parametrize("resize", ["direct", "crop"])
+def test_timms_own_transform_shows_images_as_the_run_saw_them(tmp_path, resize):
+    protocol = {**toy.study()["protocol"], "resize": resize, "image_size": 32}
+    with engines.create("serial", workers=1, threads=1, device="cpu") as engine:
+        content = toy.study(methods=["linear"], protocol=protocol, seeds=[0], search={"lr": [1e-2]})
+        runner.run(spec.resolve(content), tmp_path / "s", engine, Silent())
+    assert export.run(run_of(tmp_path / "s", "linear").path, tmp_path / "model") == 0
+    config = json.loads((tmp_path / "model" / "config.json").read_text())["pretrained_cfg"]
+    keys = ("interpolation", "crop_pct", "crop_mode")
+    shown = create_transform((3, 32, 32), mean=(0.0,) * 3, std=(1.0,) * 3, **{key: config[key] for key in keys})
+    noise = np.random.default_rng(0).integers(256, size=(60, 90, 3)).astype(np.uint8)
+    photo = Image.fromarray(noise)
+    assert_allclose(255 * shown(photo).permute(1, 2, 0), np.asarray(View(resize, 32)(photo)), atol=1e-3)
 
 
 @pytest.mark.parametrize("wrong", ["weights", "mean"])

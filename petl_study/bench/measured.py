@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+
+from petl_study import memory
 
 
 @dataclass
@@ -32,17 +31,8 @@ class Measured:
 @contextmanager
 def measured(name: str) -> Iterator[Measured]:
     work = Measured(name)
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+    memory.restart_peak()
     started = time.perf_counter()
     yield work
     work.seconds = time.perf_counter() - started
-    work.peak_bytes = _peak()
-
-
-def _peak() -> int:
-    with suppress(OSError):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
+    work.peak_bytes = memory.peak()
