@@ -27,12 +27,14 @@ from petl_study.console import console
 from petl_study.errors import InputError, NotMergeable
 from petl_study.images import Resize
 from petl_study.images.view import MARGIN
+from petl_study.inputs import Normalisation
+from petl_study.protocols import Precision
 from petl_study.store import Record
 from petl_study.trials import Trial
 
 # What the exported logits may differ by, as a fraction of the largest stored logit, beside the rounding of logits that
 # were stored in float16. Folding in float32 costs some 1e-6; wrong weights, means or image sizes cost far more.
-TOLERANCE = 1e-4
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "bf16": 5e-2}  # bf16 has 8 bits, and folding rounds elsewhere
 LISTED = 20  # runs that an error names
 # How timm's own transform shows images as the protocol's view does; images taken as they are need none.
 _SEEN_BY_TIMM: dict[Resize, dict[str, Any]] = {
@@ -111,7 +113,7 @@ def find(directory: Path) -> Record:
     raise InputError(f"{directory} is no run: it has no record.json. Give STUDY/runs/<task>/<method>/<key>.")
 
 
-def rebuild(record: Record, device: str = "cpu") -> tuple[nn.Module, training.Normalisation]:
+def rebuild(record: Record, device: str = "cpu") -> tuple[nn.Module, Normalisation]:
     """The tuned model of a run, in evaluation mode and with its method still on it, and what its inputs go through.
 
     Raises
@@ -137,20 +139,20 @@ def predict(directory: Path, trial: Trial, device: str = "cpu") -> NDArray[np.fl
     model = timm.create_model(f"local-dir:{directory}", pretrained=True).to(device)
     config = resolve_model_data_config(model)
     test = tasks.load(trial.data).split("test", trial.protocol.view)
-    return training.predict(model, test, training.Normalisation(config["mean"], config["std"]))
+    return training.predict(model, test, Normalisation(config["mean"], config["std"]), trial.protocol.precision)
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
 
 
-def _write(model: nn.Module, directory: Path, record: Record, normalise: training.Normalisation) -> None:
+def _write(model: nn.Module, directory: Path, record: Record, normalise: Normalisation) -> None:
     tensors = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     safetensors.torch.save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     config = json.dumps(_config(model, record, normalise), indent=2, ensure_ascii=False)
     (directory / "config.json").write_text(config, encoding="utf-8")
 
 
-def _config(model: nn.Module, record: Record, normalise: training.Normalisation) -> dict[str, Any]:
+def _config(model: nn.Module, record: Record, normalise: Normalisation) -> dict[str, Any]:
     """The model as timm's `create_model` makes it, and under a key of our own where it comes from."""
     trial = trials.trial_of(record)
     size = tasks.load(trial.data).split("test", trial.protocol.view).pixels.shape[1]
@@ -194,7 +196,7 @@ def _require_free(out: Path) -> None:
 def _compare(record: Record, logits: NDArray[np.float32]) -> bool:
     """Whether the exported logits are the stored ones; prints the figures."""
     stored, labels = record.logits("test"), record.examples("test")[1]
-    allowed = TOLERANCE + float(np.finfo(stored.dtype).eps) / 2
+    allowed = TOLERANCE[trials.trial_of(record).protocol.precision] + float(np.finfo(stored.dtype).eps) / 2
     away, largest = float(np.abs(logits - stored).max()), float(np.abs(stored).max())
     before, after = (training.score(said, labels)["accuracy"] for said in (stored, logits))
     same = away <= allowed * largest

@@ -15,6 +15,8 @@ from petl_study.augmentation import CROPS, Kind
 from petl_study.errors import InputError, unknown
 from petl_study.images import Resize, View
 
+Precision = Literal["fp32", "bf16"]
+
 
 class Protocol(BaseModel):
     """How a model is trained and how a trial is selected. Epochs are passes over the split that is trained on."""
@@ -28,6 +30,8 @@ class Protocol(BaseModel):
     min_lr: float = Field(ge=0)  # where the cosine ends
     batch_size: int = Field(ge=1)
     drop_path: float = Field(ge=0, lt=1)
+    # tuned: from the first block that learns on, so that what is frozen before it can be computed once
+    drop_path_in: Literal["all", "tuned"] = "all"
     label_smoothing: float = Field(ge=0, lt=1)
     optimizer: Literal["adamw"] = "adamw"
     decay: Literal["matrices", "all"] = "matrices"  # vectors (biases, norms, scales) decay only under "all"
@@ -35,7 +39,7 @@ class Protocol(BaseModel):
     image_size: int | None = Field(default=None, ge=8)  # pixels of a side, of images that are resized
     normalisation: Literal["backbone", "imagenet", "none"] = "backbone"  # whose mean and std; none: inputs in [0, 1]
     augmentation: Kind = "none"  # of images that are trained on
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"  # of a model's matrix products; bf16: torch's autocast
     selection: Literal["val_accuracy_last_epoch"] = "val_accuracy_last_epoch"  # ties go to the lower validation loss
     final_fit: Literal["trainval"] = "trainval"
 
@@ -56,8 +60,9 @@ class Protocol(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Images that are not resized have no size, and records have no word for it."""
-        return {key: value for key, value in handler(self).items() if value is not None}
+        """Records have no word for the size of images that are not resized, nor for what was not always a choice."""
+        kept = {key: value for key, value in handler(self).items() if value is not None}
+        return {key: value for key, value in kept.items() if (key, value) != ("drop_path_in", "all")}
 
     @model_validator(mode="before")
     @classmethod

@@ -1,11 +1,11 @@
-"""One training: fit a model to a split, and ask it about others. Knows nothing of searches, studies or records."""
+"""One training: fit a model to examples, and ask it about others. Knows nothing of searches, studies or records."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,10 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from petl_study import places
-from petl_study.augmentation import Augmentation
-from petl_study.images import Images
-from petl_study.protocols import Protocol
+from petl_study.inputs import Inputs, Normalisation, Pixels
+from petl_study.protocols import Precision, Protocol
 from petl_study.tasks import Split
 
-HELD_BYTES = 2 * 2**30  # of a split's images that a training holds in memory; more are read batch by batch
 # Of images that a model trains on at once without a GPU: what a ViT-B/16 remembers of 8 for the way back is 1 GB.
 HELD_PIXELS = 8 * 224**2
 PREDICTED = 256  # images that are asked about at once, at the most
@@ -31,18 +29,6 @@ class Diverged(ArithmeticError):
     """The loss, or what the model says, became NaN or infinite. `curve` holds the epochs before."""
 
     curve: list[dict[str, float]] = []  # noqa: RUF012
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Per-channel mean and standard deviation of inputs in [0, 1]."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __call__(self, images: Tensor) -> Tensor:  # uint8 (B, 3, H, W) -> float32 (B, 3, H, W)
-        mean, std = (images.new_tensor(v, dtype=torch.float32)[:, None, None] for v in (self.mean, self.std))
-        return torch.addcmul(-mean / std, images.float(), 1 / (255 * std))
 
 
 def normalisation(protocol: Protocol, own: Normalisation) -> Normalisation:
@@ -56,23 +42,9 @@ def normalisation(protocol: Protocol, own: Normalisation) -> Normalisation:
             return own
 
 
-def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """uint8 (N, H, W, 3) as a contiguous uint8 (N, 3, H, W) on `device`."""
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
-
-
-def reader(images: Images, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """What gives the images at an index (B,) as uint8 (B, 3, H, W): held on `device` where they are not too many."""
-    if images.nbytes <= HELD_BYTES:
-        held = to_tensor(images[:], device)
-        return lambda index: held[index]
-    return lambda index: to_tensor(images[index.cpu().numpy()], device)
-
-
-def micro_batch(images: Images, protocol: Protocol, device: str) -> int:
-    """Images of a batch that a model is trained on at once: on a GPU all, elsewhere as many as `HELD_PIXELS`."""
-    _, height, width, _ = images.shape
-    held = protocol.batch_size if device.startswith("cuda") else HELD_PIXELS // (height * width)
+def micro_batch(pixels: int, protocol: Protocol, device: str) -> int:
+    """Images of `pixels` each that a model is trained on at once: on a GPU a batch, else as many as `HELD_PIXELS`."""
+    held = protocol.batch_size if device.startswith("cuda") or pixels == 0 else HELD_PIXELS // pixels
     return min(protocol.batch_size, max(1, places.here().micro_batch or held))
 
 
@@ -102,19 +74,52 @@ def parameter_groups(
     ]
 
 
+def precisely(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Where a model is asked under a protocol's precision: ``bf16`` is torch's autocast, weights stay in fp32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    protocol: Protocol,
+    at_once: int,
+) -> tuple[Tensor, Tensor]:
+    """One step of `optimizer` on a batch (B, ...) and its labels (B,), `at_once` examples through the model at a time.
+
+    Returns
+    -------
+    loss, correct : Tensor
+        Summed over the batch, as it was before the step; numbers on the device, so that nobody waits for it.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss_sum = torch.zeros((), device=inputs.device)
+    correct = torch.zeros((), dtype=torch.long, device=inputs.device)
+    for part, expected in zip(inputs.split(at_once), targets.split(at_once), strict=True):
+        with precisely(protocol.precision, inputs.device):
+            logits = model(part)
+        loss = F.cross_entropy(logits.float(), expected, label_smoothing=protocol.label_smoothing)
+        (loss * (len(part) / len(inputs))).backward()
+        loss_sum += loss.detach() * len(part)
+        correct += (logits.detach().argmax(-1) == expected).sum()
+    optimizer.step()
+    return loss_sum, correct
+
+
 def fit(
     model: nn.Module,
     parameters: dict[str, nn.Parameter],
-    split: Split,
+    examples: Inputs,
     protocol: Protocol,
     *,
     lr: float,
     weight_decay: float,
-    normalise: Normalisation,
     order: int,
     after_epoch: Callable[[], dict[str, float]] = dict,
 ) -> list[dict[str, float]]:
-    """Train `parameters` of `model` on `split`, in place.
+    """Train `parameters` of `model` on `examples`, in place.
 
     A batch of more than `micro_batch` images goes through the model in parts, whose gradients are summed: the same step
     but for rounding, and for what dropout and drop path draw, in less memory.
@@ -124,8 +129,7 @@ def fit(
     lr, weight_decay : float
         Peak learning rate and decoupled weight decay of AdamW (arXiv 1711.05101).
     order : int
-        Seed of the order of examples and of their augmentation. Dropout and drop path draw from torch's global
-        generator.
+        Seed of the order of examples. Dropout and drop path draw from torch's global generator.
     after_epoch : callable
         Called at the end of every epoch; what it returns joins that epoch's row.
 
@@ -140,45 +144,67 @@ def fit(
     Diverged
         A batch's loss is NaN or infinite; says where. The exception's `curve` holds the epochs before.
     """
-    device = next(iter(model.parameters())).device
-    at_once = micro_batch(split.pixels, protocol, device.type)
-    images, labels = reader(split.pixels, device), torch.from_numpy(split.labels).to(device)
+    labels, count = examples.labels, len(examples.labels)
+    at_once = micro_batch(examples.pixels, protocol, labels.device.type)
     optimizer = torch.optim.AdamW(parameter_groups(parameters, weight_decay, protocol), lr=lr, fused=True)
     shuffle = torch.Generator().manual_seed(order)
-    augment = Augmentation(protocol.augmentation, order)
-    steps = math.ceil(len(split) / protocol.batch_size)
+    steps = math.ceil(count / protocol.batch_size)
     curve: list[dict[str, float]] = []
     for epoch in range(protocol.epochs):
         model.train()
-        loss_sum = torch.zeros((), device=device)
-        correct = torch.zeros((), dtype=torch.long, device=device)
-        batches = torch.randperm(len(split), generator=shuffle).to(device).split(protocol.batch_size)
-        for step, index in enumerate(batches):
-            rate = learning_rate(epoch + step / steps, lr, protocol)
+        loss_sum = torch.zeros((), device=labels.device)
+        correct = torch.zeros((), dtype=torch.long, device=labels.device)
+        batches = torch.randperm(count, generator=shuffle).to(labels.device).split(protocol.batch_size)
+        for done, index in enumerate(batches):
+            rate = learning_rate(epoch + done / steps, lr, protocol)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-            inputs = augment(images(index), normalise)
-            for part, targets in zip(inputs.split(at_once), labels[index].split(at_once), strict=True):
-                logits = model(part)
-                loss = F.cross_entropy(logits, targets, label_smoothing=protocol.label_smoothing)
-                (loss * (len(part) / len(index))).backward()
-                loss_sum += loss.detach() * len(part)
-                correct += (logits.detach().argmax(-1) == targets).sum()
-            optimizer.step()
-        mean_loss = loss_sum.item() / len(split)  # one wait for the device an epoch, not one a step
+            of_batch = step(model, optimizer, examples(index), labels[index], protocol, at_once)
+            loss_sum += of_batch[0]
+            correct += of_batch[1]
+        mean_loss = loss_sum.item() / count  # one wait for the device an epoch, not one a step
         if not math.isfinite(mean_loss):
             error = Diverged(f"the training loss became {mean_loss} in epoch {epoch + 1} of {protocol.epochs}")
             error.curve = curve
             raise error
-        row = {"epoch": epoch + 1, "lr": rate, "train_loss": mean_loss, "train_accuracy": correct.item() / len(split)}
+        row = {"epoch": epoch + 1, "lr": rate, "train_loss": mean_loss, "train_accuracy": correct.item() / count}
         curve.append({**row, **after_epoch()})
     return curve
 
 
 @torch.inference_mode()
+def ask(
+    model: nn.Module, examples: Inputs, precision: Precision = "fp32", batch_size: int | None = None
+) -> NDArray[np.float32]:
+    """Logits of all N examples, in their order: (N, C).
+
+    Raises
+    ------
+    Diverged
+        A logit is NaN or infinite.
+    """
+    model.eval()
+    device, count = examples.labels.device, len(examples.labels)
+    # Without a way back, a model remembers one layer of its images, not all: four times as many take less memory still.
+    fits = device.type == "cuda" or examples.pixels == 0
+    held = PREDICTED if fits else max(1, 4 * HELD_PIXELS // examples.pixels)
+    batch_size = batch_size or min(PREDICTED, held)
+    with precisely(precision, device):
+        said = [model(examples(slice(i, i + batch_size))).float() for i in range(0, count, batch_size)]
+    logits: NDArray[np.float32] = torch.cat(said).cpu().numpy()
+    if not np.isfinite(logits).all():
+        raise Diverged(
+            f"{(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} examples have NaN or infinite logits"
+        )
+    return logits
+
+
 def predict(
-    model: nn.Module, split: Split, normalise: Normalisation, batch_size: int | None = None
+    model: nn.Module,
+    split: Split,
+    normalise: Normalisation,
+    precision: Precision = "fp32",
+    batch_size: int | None = None,
 ) -> NDArray[np.float32]:
     """Logits of every example of `split`, in its order: (N, C), or (N, K) where it asks about K classes only.
 
@@ -187,23 +213,9 @@ def predict(
     Diverged
         A logit is NaN or infinite.
     """
-    model.eval()
     device = next(iter(model.parameters())).device
-    _, height, width, _ = split.pixels.shape
-    # Without a way back, a model remembers one layer of its images, not all: four times as many take less memory still.
-    held = PREDICTED if device.type == "cuda" else max(1, 4 * HELD_PIXELS // (height * width))
-    batch_size = batch_size or min(PREDICTED, held)
-    batches = (
-        to_tensor(split.pixels[start : start + batch_size], device) for start in range(0, len(split), batch_size)
-    )
-    logits = torch.cat([model(normalise(batch)).float() for batch in batches]).cpu().numpy()
-    if split.only is not None:
-        logits = logits[:, split.only]
-    if not np.isfinite(logits).all():
-        raise Diverged(
-            f"{(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} examples have NaN or infinite logits"
-        )
-    return logits
+    logits = ask(model, Pixels(split, normalise, device, hold=False), precision, batch_size)
+    return logits if split.only is None else logits[:, split.only]
 
 
 def score(logits: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> dict[str, float]:

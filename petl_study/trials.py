@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from petl_study import backbones, memory, methods, store, tasks, training
 from petl_study.errors import InputError
 from petl_study.images import Images
+from petl_study.inputs import Normalisation, Pixels
 from petl_study.keep import Keep
+from petl_study.learning import Learning
 from petl_study.protocols import Protocol
 from petl_study.store import Record, Study
 from petl_study.tasks import Source, Split, Task
@@ -171,22 +173,24 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         "environment": _environment(device),
     }
     if learned:
-        header["environment"]["micro_batch"] = training.micro_batch(learned.pixels, trial.protocol, device)
+        _, height, width, _ = learned.pixels.shape
+        header["environment"]["micro_batch"] = training.micro_batch(height * width, trial.protocol, device)
     if trial.selected is not None:
         header["selected"] = trial.selected
     where = study.directory(trial.kind, header["spec"])
     _restart_peak_memory(device)
     try:
         model, normalise = build(trial, task, device)
+        learning = Learning(model, trial, task, normalise)
         header["parameters"] = _count(model, trial)
         started = time.perf_counter()
-        header["curve"] = fit(model, trial, task, normalise)
-        fitted = time.perf_counter()
+        header["curve"] = learning.fit()
+        fit_seconds = time.perf_counter() - started + learning.reused_seconds
         logits, examples, skipped, predict_seconds = {}, {}, dict(learned.skipped) if learned else {}, 0.0
         for name in _looked_at(trial, task):
             split = task.split(name, view)  # one at a time, as all may not fit; making them is no cost of the method's
             made = time.perf_counter()
-            logits[name] = trial.keep.rounded(training.predict(model, split, normalise))
+            logits[name] = trial.keep.rounded(learning.ask(name))
             predict_seconds += time.perf_counter() - made
             examples[name] = (split.ids, split.labels)
             skipped |= split.skipped
@@ -197,7 +201,7 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
             where, {**header, "status": "failed", "error": reason, "curve": curve, "results": {}, "cost": {}}
         )
     header["cost"] = {
-        "fit_seconds": fitted - started,
+        "fit_seconds": fit_seconds,
         "predict_seconds": predict_seconds,
         "peak_memory_bytes": _peak_memory(device),
     }
@@ -214,7 +218,7 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     return store.write(where, header, logits=logits, examples=examples, tensors=tensors)
 
 
-def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.Normalisation]:
+def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, Normalisation]:
     """The model that `trial` trains, at its start, and what its inputs go through first."""
     split = task.split("test" if trial.fit == "none" else trial.fit, trial.protocol.view)
     training.seed_everything(trial.seed)
@@ -231,7 +235,7 @@ def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.No
             head.weight.copy_(weight)
             head.bias.copy_(bias)
     known = backbones.info(trial.backbone)
-    normalise = training.normalisation(trial.protocol, training.Normalisation(known.mean, known.std))
+    normalise = training.normalisation(trial.protocol, Normalisation(known.mean, known.std))
     model.to(device)
     if trial.fit == "none":  # the method that adds nothing to the backbone, so that the classifier is kept like others
         methods.create("linear").apply(model)
@@ -240,17 +244,15 @@ def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.No
     return model, normalise
 
 
-def _shuffled(
-    split: Split, trial: Trial, normalise: training.Normalisation, device: str
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _shuffled(split: Split, trial: Trial, normalise: Normalisation, device: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of `split` for methods that look at the task first; nothing is read for those that do not.
 
     Shuffled: what a method learns of a batch (GPS contrasts its images) must not depend on how the task is sorted.
     """
-    images, labels = training.reader(split.pixels, torch.device(device)), torch.from_numpy(split.labels).to(device)
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(trial.seed)).to(device)
+    images = Pixels(split, normalise, torch.device(device), hold=False)
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(trial.seed)).to(device)
     for index in order.split(trial.protocol.batch_size):
-        yield normalise(images(index)), labels[index]
+        yield images(index), images.labels[index]
 
 
 def _square(images: Images, trial: Trial) -> int:
@@ -264,27 +266,9 @@ def _square(images: Images, trial: Trial) -> int:
     return height
 
 
-def fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalisation) -> list[dict[str, float]]:
+def fit(model: nn.Module, trial: Trial, task: Task, normalise: Normalisation) -> list[dict[str, float]]:
     """Train `model`, as `build` made it, in place: the curve, a row an epoch, in a search with validation's figures."""
-    if trial.fit == "none":
-        return []
-    val = task.split("val", trial.protocol.view)
-
-    def look_at_val() -> dict[str, float]:
-        result = training.score(training.predict(model, val, normalise), val.labels)
-        return {"val_accuracy": result["accuracy"], "val_loss": result["loss"]}
-
-    return training.fit(
-        model,
-        methods.trainable_parameters(model, classifier=True),
-        task.split(trial.fit, trial.protocol.view),
-        trial.protocol,
-        lr=trial.lr,
-        weight_decay=trial.weight_decay,
-        normalise=normalise,
-        order=trial.seed,
-        after_epoch=look_at_val if trial.kind == "trial" else dict,
-    )
+    return Learning(model, trial, task, normalise).fit()
 
 
 def _looked_at(trial: Trial, task: Task) -> list[str]:

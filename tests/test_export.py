@@ -18,6 +18,7 @@ import toy
 from petl_study import backbones, cli, engines, export, methods, runner, spec, store, tasks, trials
 from petl_study.errors import InputError
 from petl_study.images import View
+from petl_study.inputs import Normalisation
 from petl_study.store import Record, Study
 
 FITS = {  # a method that folds, one that looks at the task and folds, and one that does not fold
@@ -128,7 +129,7 @@ def test_an_export_that_says_something_else_is_not_kept(study, wrong, tmp_path, 
     if wrong == "weights":
         monkeypatch.setattr(methods, "merge", merge)
     else:
-        off = trials.training.Normalisation((0.5, 0.5, 0.501), (0.5, 0.5, 0.5))
+        off = Normalisation((0.5, 0.5, 0.501), (0.5, 0.5, 0.5))
         monkeypatch.setattr(export, "rebuild", lambda *given: (rebuild(*given)[0], off))
     code = cli.main(["export", str(run_of(study, "lora").path), "--merged", "--out", str(tmp_path / "model")])
     told = capsys.readouterr()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from torch import nn
 
 import toy
 from petl_study import places, training
+from petl_study.augmentation import Augmentation
 from petl_study.errors import InputError
+from petl_study.inputs import Normalisation, Pixels
 from petl_study.protocols import Protocol
-from petl_study.training import Diverged, Normalisation
+from petl_study.tasks import Split
+from petl_study.training import Diverged
 
 HALF = Normalisation((0.5,) * 3, (0.5,) * 3)
 
@@ -21,14 +26,18 @@ def protocol(**changes: object) -> Protocol:
     return Protocol.model_validate({"base": "embedded", "epochs": 4, "warmup_epochs": 1, "batch_size": 24, **changes})
 
 
+def pixels(split: Split, normalise: Callable[[torch.Tensor], torch.Tensor] = HALF, **how: Any) -> Pixels:
+    return Pixels(split, normalise, torch.device("cpu"), **how)
+
+
 def small_model(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 3))
 
 
 def fit(model: nn.Module, **changes: object) -> list[dict[str, float]]:
-    given = {"lr": 0.01, "weight_decay": 1e-4, "normalise": HALF, "order": 0, **changes}
-    return training.fit(model, dict(model.named_parameters()), toy.split(64, 0), protocol(), **given)
+    given = {"lr": 0.01, "weight_decay": 1e-4, "order": 0, **changes}
+    return training.fit(model, dict(model.named_parameters()), pixels(toy.split(64, 0)), protocol(), **given)
 
 
 def test_normalising_is_the_textbook_formula():
@@ -78,8 +87,8 @@ def test_a_batch_in_parts_takes_the_same_steps_but_for_rounding(monkeypatch):
     whole, parts = small_model(), small_model()
     of_whole = fit(whole)
     monkeypatch.setattr(training, "HELD_PIXELS", 7 * 32 * 32)
-    assert training.micro_batch(toy.split(64, 0).pixels, protocol(), "cpu") == 7
-    assert training.micro_batch(toy.split(64, 0).pixels, protocol(), "cuda:1") == 24
+    assert training.micro_batch(32 * 32, protocol(), "cpu") == 7
+    assert training.micro_batch(32 * 32, protocol(), "cuda:1") == 24
     of_parts = fit(parts)
     torch.testing.assert_close(parts[2].weight, whole[2].weight)
     assert not torch.equal(parts[2].weight, whole[2].weight)  # they went another way
@@ -91,8 +100,8 @@ def test_fewer_at_once_can_be_asked_for():
     before = places.here()
     try:
         places.use(replace(before, micro_batch=5))
-        assert training.micro_batch(toy.split(64, 0).pixels, protocol(), "cuda") == 5
-        assert training.micro_batch(toy.split(64, 0).pixels, protocol(batch_size=3), "cpu") == 3
+        assert training.micro_batch(32 * 32, protocol(), "cuda") == 5
+        assert training.micro_batch(32 * 32, protocol(batch_size=3), "cpu") == 3
     finally:
         places.use(before)
     with pytest.raises(InputError, match="--micro-batch must be a whole number of at least 1, got 0"):
@@ -100,14 +109,14 @@ def test_fewer_at_once_can_be_asked_for():
 
 
 def test_images_are_augmented_by_the_seed_of_their_order():
-    def fitted(**changes: object) -> torch.Tensor:
-        model, given = small_model(), {"lr": 0.01, "weight_decay": 0, "normalise": HALF, "order": 0, **changes}
-        crops = protocol(augmentation="crop-flip", epochs=1)
-        training.fit(model, dict(model.named_parameters()), toy.split(24, 0), crops, **given)
+    def fitted(seed: int) -> torch.Tensor:
+        model, given = small_model(), {"lr": 0.01, "weight_decay": 0, "order": 0}
+        crops = pixels(toy.split(24, 0), augment=Augmentation("crop-flip", seed))
+        training.fit(model, dict(model.named_parameters()), crops, protocol(epochs=1), **given)
         return model[2].weight
 
-    torch.testing.assert_close(fitted(), fitted(), rtol=0, atol=0)
-    assert not torch.equal(fitted(), fitted(order=1))
+    torch.testing.assert_close(fitted(0), fitted(0), rtol=0, atol=0)
+    assert not torch.equal(fitted(0), fitted(1))
 
 
 def test_a_protocol_says_whose_mean_and_std():
@@ -127,9 +136,8 @@ def test_every_example_is_seen_once_an_epoch():
         return HALF(images)
 
     model = small_model()
-    training.fit(
-        model, dict(model.named_parameters()), split, protocol(), lr=0.1, weight_decay=0, normalise=spy, order=0
-    )
+    seen_by_spy = pixels(split, spy)
+    training.fit(model, dict(model.named_parameters()), seen_by_spy, protocol(), lr=0.1, weight_decay=0, order=0)
     assert [sorted(seen[i : i + 64]) for i in range(0, 256, 64)] == [list(range(64))] * 4
     assert seen[:64] != seen[64:128]
 

@@ -13,6 +13,7 @@ import analysis
 import toy
 from petl_study import backbones, cli, engines, export, runner, spec, tasks, training
 from petl_study.errors import InputError
+from petl_study.inputs import Normalisation
 from petl_study.report import evidence
 from petl_study.store import Study
 from petl_study.tasks import TaskInfo, _registry
@@ -65,7 +66,7 @@ def test_the_run_is_the_backbone_under_its_own_rows(finished):
     assert record.sets == ["test", "contrast:1", "val"]
     known = backbones.info("micro_vit")
     for name in record.sets:
-        said = training.predict(model.eval(), task.split(name), training.Normalisation(known.mean, known.std))
+        said = training.predict(model.eval(), task.split(name), Normalisation(known.mean, known.std))
         np.testing.assert_array_equal(record.logits(name), said)
         np.testing.assert_array_equal(record.examples(name)[0], task.split(name).ids)
 

@@ -21,6 +21,8 @@ from analysis.loading import Paths
 from analysis.rows import read_row, run_row, trial_row
 from petl_study import methods, store, tasks, training, trials
 from petl_study.errors import InputError, NotMergeable, unknown
+from petl_study.inputs import Normalisation
+from petl_study.protocols import Precision
 from petl_study.store import Record, Study, key_of
 from petl_study.tasks import Split, Task
 from petl_study.trials import Trial, trial_of
@@ -35,12 +37,13 @@ class Model:
     """A model in memory, and what its inputs go through first."""
 
     module: nn.Module
-    normalise: training.Normalisation
+    normalise: Normalisation
+    precision: Precision = "fp32"
 
     def ask(self, split: Split) -> NDArray[np.float32]:
         """Its logits on `split`: (N, C)."""
         try:
-            return training.predict(self.module, split, self.normalise)
+            return training.predict(self.module, split, self.normalise, self.precision)
         except training.Diverged as error:
             raise InputError(f"these weights compute nothing usable: {error}.") from None
 
@@ -125,7 +128,7 @@ class Weights:
         """The model that `trial` starts from, carrying its method."""
         with _undisturbed():
             module, normalise = trials.build(trial, self.task, self.device)
-        return Model(module.eval(), normalise)
+        return Model(module.eval(), normalise, trial.protocol.precision)
 
     def model(self, trial: Trial) -> Model:
         """The tuned model of `trial`, carrying its method."""
@@ -144,7 +147,7 @@ class Weights:
         model = self.model(trial)
         methods.scale(model.module, alpha)
         try:
-            return Model(methods.merge(model.module), model.normalise)
+            return dataclasses.replace(model, module=methods.merge(model.module))
         except NotMergeable as error:
             raise NotMergeable(
                 f"{error} Its weights cannot be put together with those of other methods: leave {trial.method!r} out of"

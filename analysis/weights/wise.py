@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def logits_along(
 def _folded(model: Model) -> Model:
     """The plain model that `model` is now, where it folds: what a method added costs time in every forward pass."""
     try:
-        return Model(methods.merge(copy.deepcopy(model.module)), model.normalise)
+        return dataclasses.replace(model, module=methods.merge(copy.deepcopy(model.module)))
     except NotMergeable:
         return model
 

@@ -28,7 +28,7 @@ from petl_study.methods._base import (
     searched,
 )
 from petl_study.methods._check import check
-from petl_study.methods._sites import sites, wrap
+from petl_study.methods._sites import sites, trunk, wrap
 from petl_study.methods._state import load_state_dict, merge, scale, state_dict, trainable_parameters
 from petl_study.methods._wrapper import Wrapper
 
@@ -51,6 +51,7 @@ __all__ = [
     "sites",
     "state_dict",
     "trainable_parameters",
+    "trunk",
     "wrap",
 ]
 

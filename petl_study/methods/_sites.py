@@ -87,6 +87,13 @@ FAMILIES: dict[type[nn.Module], dict[str, str]] = {
     ConvNeXt: CONVNEXT,
     MlpMixer: MIXER,
 }
+# The stages that the tokens pass one after the other, and the norm after them; then comes timm's `forward_head`.
+_TRUNKS: dict[type[nn.Module], tuple[str, str]] = {
+    VisionTransformer: ("blocks", "norm"),
+    SwinTransformer: ("layers", "norm"),
+    ConvNeXt: ("stages", "norm_pre"),
+    MlpMixer: ("blocks", "norm"),
+}
 SITES = tuple(dict.fromkeys(name for patterns in FAMILIES.values() for name in patterns))
 # The sites at which one operation with parameters of its own stands, from the input on.
 OPERATIONS = (
@@ -150,6 +157,14 @@ def channels_first(module: nn.Module) -> bool:
     first = (nn.Conv2d, LayerNorm2d, RmsNorm2d, SimpleNorm2d)
     layers = [m for m in module.modules() if isinstance(m, (*first, nn.Linear, nn.LayerNorm, RmsNorm, SimpleNorm))]
     return bool(layers) and isinstance(layers[-1], first)
+
+
+def trunk(model: nn.Module) -> tuple[str, str] | None:
+    """Names of the stages of `model`, an nn.Sequential, and of the norm after them; None where it is not so built."""
+    for known, (stages, norm) in _TRUNKS.items():
+        if isinstance(model, known) and isinstance(getattr(model, stages), nn.Sequential):
+            return stages, norm
+    return None
 
 
 def _patterns(model: nn.Module) -> dict[str, str]:

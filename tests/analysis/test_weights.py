@@ -23,6 +23,7 @@ from analysis.weights.soups import Space
 from analysis.weights.wise import logits_along
 from petl_study import backbones, engines, methods, runner, spec, tasks, training, trials
 from petl_study.errors import InputError, NotMergeable
+from petl_study.inputs import Normalisation, to_tensor
 from petl_study.keep import Keep
 from petl_study.store import Study, write
 
@@ -121,7 +122,7 @@ def test_a_wise_curve_ends_at_the_stored_run_and_starts_at_the_pretrained_model(
             assert of_run.loc[(name, 1.0), "accuracy"] == pytest.approx(stored["accuracy"])
             assert of_run.loc[(name, 1.0), "loss"] == pytest.approx(stored["loss"], abs=1e-5)
         torch.manual_seed(lora.runs.loc[row, "seed"])
-        normalise = training.Normalisation(backbones.info("micro_vit").mean, backbones.info("micro_vit").std)
+        normalise = Normalisation(backbones.info("micro_vit").mean, backbones.info("micro_vit").std)
         untouched = training.predict(backbones.create("micro_vit", 3), lora.task.test, normalise)
         start = training.score(untouched, lora.task.test.labels)
         assert of_run.loc[("test", 0.0), "loss"] == pytest.approx(start["loss"], abs=1e-5)
@@ -419,7 +420,7 @@ def test_the_first_row_is_the_backbone_before_it_was_tuned(study):
     plain, images = backbones.create("micro_vit", 3).eval(), weights.task.split("contrast:1").images
     known = backbones.info("micro_vit")
     with torch.no_grad():
-        x = training.Normalisation(known.mean, known.std)(training.to_tensor(images, torch.device("cpu")))
+        x = Normalisation(known.mean, known.std)(to_tensor(images, torch.device("cpu")))
         expected = plain.forward_intermediates(x, return_prefix_tokens=True, intermediates_only=True)
         assert plain.global_pool == "token"
         for number, (_, prefix) in enumerate(expected):
