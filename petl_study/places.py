@@ -57,6 +57,8 @@ class Places:
         ``error``: an image that cannot be read stops the study. ``skip``: it is left out, and the run says so.
     micro_batch : int, optional
         Images of a batch that a model is trained on at once (``--micro-batch``); None: see `training.micro_batch`.
+    compile : bool
+        Blocks are compiled by torch (``--compile``): see `learning.compile_blocks`.
     """
 
     data: Path = field(default_factory=_data)
@@ -67,6 +69,7 @@ class Places:
     cache_gb: float = 20.0
     on_bad_image: OnBadImage = "error"
     micro_batch: int | None = None
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.cache_gb < float("inf"):

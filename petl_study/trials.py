@@ -19,7 +19,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from petl_study import backbones, memory, methods, store, tasks, training
+from petl_study import backbones, memory, methods, places, store, tasks, training
 from petl_study.errors import InputError
 from petl_study.images import Images
 from petl_study.inputs import Normalisation, Pixels
@@ -175,6 +175,8 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     if learned:
         _, height, width, _ = learned.pixels.shape
         header["environment"]["micro_batch"] = training.micro_batch(height * width, trial.protocol, device)
+    if places.here().compile:
+        header["environment"]["compiled"] = True
     if trial.selected is not None:
         header["selected"] = trial.selected
     where = study.directory(trial.kind, header["spec"])
