@@ -227,7 +227,7 @@ def _load(named: Named, arguments: dict[str, Any]) -> nn.Module:
 
 
 def _without_prefix(named: Named, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The model's own tensors under its own names, of one that was trained as a part of another: ``model.blocks.0 ...``.
+    """The model's own tensors by its own names, where it was trained as a part of another: ``model.blocks.0 ...``.
 
     Only where one prefix alone stands before all of its parameters, and not where none does: two such models in a file,
     as of a student and a teacher, are for their user to choose from.

@@ -265,7 +265,7 @@ def test_nobody_is_told_to_run_what_is_in_a_file(tmp_path):
 @pytest.mark.parametrize("text", ["<!doctype html><html>", "version https://git-lfs.github.com/spec/v1"])
 def test_a_page_or_a_pointer_in_place_of_weights_is_told_as_such(text, tmp_path):
     (path := tmp_path / "w.pth").write_text(text)
-    with pytest.raises(DamagedRecord, match="is text and no weight file: a web page or a pointer"):
+    with pytest.raises(DamagedRecord, match="is text and no weight file: a web page, or a pointer"):
         backbones.create(f"test_vit@{path}", 5)
 
 
