@@ -214,7 +214,13 @@ def weight_file(named: Named) -> Path:
 
 
 def _random(named: Named, arguments: dict[str, Any]) -> nn.Module:
-    return timm.create_model(named.plain, num_classes=0, **arguments)
+    try:
+        return timm.create_model(named.plain, num_classes=0, **arguments)
+    except TypeError as error:
+        raise InputError(
+            f"{named.plain} cannot be made with {', '.join(arguments)}, as every backbone here is ({error}). Choose a"
+            " ViT, Swin, ConvNeXt, MLP-Mixer or ResMLP."
+        ) from None
 
 
 def _load(named: Named, arguments: dict[str, Any]) -> nn.Module:

@@ -379,6 +379,11 @@ def test_a_size_that_a_backbone_cannot_take_is_told_without_building_it(name, si
         backbones.require_size(f"random:{name}", size)
 
 
+def test_a_model_that_knows_no_drop_path_is_told_with_those_that_do():
+    with pytest.raises(InputError, match=r"vgg11 cannot be made with drop_path_rate.*Choose a ViT, Swin"):
+        backbones.create("random:vgg11", 3)
+
+
 def test_what_no_backbone_is_called_is_told(tmp_path):
     (tmp_path / "w.h5").touch()
     for name, told in {
