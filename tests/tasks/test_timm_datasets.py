@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,6 +178,26 @@ def test_without_a_test_split_the_validation_split_is_tested_on(tensorflow):
     tensorflow["test"] = InOrder(2)
     places.use(places.Places(data=places.here().data, cache_gb=0, on_bad_image="skip"))  # of other places, loaded anew
     assert len(tasks.load("tfds/pets").test) == 2
+
+
+def test_a_test_split_without_labels_is_passed_over(tensorflow):
+    tensorflow["test"] = InOrder(3, lambda i: -1)
+    assert "tested on its validation" in tasks.load("tfds/pets").summary
+
+
+def test_of_a_set_of_one_split_a_fifth_is_tested_on_and_a_fifth_of_the_rest_validated_on(tensorflow, monkeypatch):
+    monkeypatch.setattr(InOrder.reader, "builder", SimpleNamespace(info=SimpleNamespace(splits={"train": 20})), False)
+    tensorflow["train"] = InOrder(20)
+    del tensorflow["validation"]
+    task = tasks.load("tfds/pets")
+    assert "tested on its train, of which a fifth is held out" in task.summary
+    assert [np.bincount(part.labels).tolist() for part in (task.train, task.val, task.test)] == [[7, 7], [1, 1], [2, 2]]
+    assert len({*task.train.ids, *task.val.ids, *task.test.ids}) == 20
+    # A test split that is there and cannot be read is no reason to make another.
+    monkeypatch.setattr(InOrder.reader.builder.info, "splits", {"train": 20, "test": 4})
+    places.use(places.Places(data=places.here().data, cache_gb=0, on_bad_image="skip"))  # of other places, loaded anew
+    with pytest.raises(InputError, match=r"its split 'test' cannot be read"):
+        tasks.load("tfds/pets")
 
 
 def test_sets_without_labels_or_too_large_to_hold_are_refused(tensorflow, monkeypatch):
