@@ -151,7 +151,7 @@ def _split(data: str, split: str, given: Given) -> Split:
 
 
 def _tested_on(data: str) -> tuple[str, Given]:
-    """The split to test on, and what it has: the first that is there and has labels, which some test splits have not."""
+    """The split to test on, and what it has: the first that is there and has labels, as some have not."""
     errors: list[InputError] = []
     for split in TESTED_ON:
         try:
