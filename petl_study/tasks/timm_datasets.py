@@ -36,7 +36,7 @@ from PIL import Image
 
 from petl_study import places
 from petl_study.errors import InputError, unknown
-from petl_study.images import AS_IS, BadImage, Files, View, read
+from petl_study.images import AS_IS, BadImage, Files, View, read, seen
 from petl_study.tasks._base import Split, Task
 from petl_study.tasks._held_out import held_out
 from petl_study.tasks._registry import Loader, register_loader
@@ -81,7 +81,7 @@ class Pictures(Files):
         try:
             given = self.give(self.rows[i])
             if isinstance(given, Image.Image):
-                return np.asarray(view(given.convert("RGB")))
+                return seen(given.copy(), view)  # of what may be held for all, and given again
         except (OSError, ValueError) as error:
             raise BadImage(f"the data set does not give it ({error})") from None
         with given:
