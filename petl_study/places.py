@@ -8,6 +8,7 @@ how many images went through a model at once, is stored with the run.
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -32,7 +33,13 @@ def _weights() -> Path:
 def _cache() -> Path:
     if given := os.environ.get("PETL_STUDY_CACHE"):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "petl_study"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "petl_study"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without an entry, as in many containers; most studies need no cache
+        home = Path(tempfile.gettempdir())
+    return home / ".cache" / "petl_study"
 
 
 @dataclass(frozen=True)
