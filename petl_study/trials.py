@@ -78,8 +78,8 @@ class Trial:
             "weight_decay": self.weight_decay,
             "head": self.head,
             "protocol": self.protocol.model_dump(),
-            # Three sources of chance, apart, so that one can be varied alone. The embedded splits are not sampled.
-            "seeds": {"init": self.seed, "order": self.seed, "sampling": 0},
+            # Three sources of chance, apart, so that one can be varied alone.
+            "seeds": {"init": self.seed, "order": self.seed, "sampling": self.data.sample},
             "fit": self.fit,
             # What is the default needs no word in the name: all that can be kept, and a task that its name tells.
             **({"keep": self.keep.model_dump(mode="json")} if self.keep != Keep() else {}),
@@ -296,7 +296,7 @@ def _count(model: nn.Module, trial: Trial) -> dict[str, int]:
 
 @cache
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("petl_study", "torch", "torchvision", "timm", "numpy", "optuna")}
+    return {name: version(name) for name in ("petl_study", "torch", "torchvision", "timm", "numpy", "pillow", "optuna")}
 
 
 def _environment(device: str) -> dict[str, Any]:
