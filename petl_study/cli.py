@@ -109,6 +109,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="images of a batch that go through the model at once; fewer need less memory (default: all on a GPU,"
         " elsewhere 8 of 224 pixels, or as many smaller ones)",
     )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the backbone's blocks with torch.compile: a minute for every method and size in every worker"
+        " (and a C++ compiler, on a CPU), which long studies on a GPU earn back",
+    )
     _add_place_options(parser)
 
 
@@ -139,7 +145,7 @@ def _add_place_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _use_places(options: argparse.Namespace) -> None:
-    names = ("data", "weights", "cache_gb", "on_bad_image", "micro_batch")
+    names = ("data", "weights", "cache_gb", "on_bad_image", "micro_batch", "compile")
     places.use(replace(places.here(), **{name: getattr(options, name) for name in names if name in options}))
 
 

@@ -9,13 +9,31 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from petl_study import backbones, frozen, methods, tasks, training
+from petl_study import backbones, frozen, methods, places, tasks, training
 from petl_study.augmentation import Augmentation
 from petl_study.inputs import Activations, Inputs, Normalisation, Pixels
 from petl_study.tasks import Split, Task
 
 if TYPE_CHECKING:
     from petl_study.trials import Trial
+
+
+BACKEND = "inductor"  # of torch.compile
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile every stage of `model` by itself, in place; a model of no known family stays as it is.
+
+    Stages that are built alike share their code, with those of the process's next trials too: the first trial of a
+    method pays. Sums may come out in another order, as rounding shows.
+    """
+    names = methods.trunk(model)
+    if names is None:
+        return
+    # One code of a block serves every method and size of a study; torch gives up compiling it anew after 8.
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 4096
+    for stage in model.get_submodule(names[0]):  # type: ignore[attr-defined]
+        stage.compile(backend=BACKEND)
 
 
 class Learning:
@@ -36,6 +54,8 @@ class Learning:
         if trial.protocol.drop_path_in == "tuned":
             frozen.still(model, self._parameters)
         self._cut = self._in_two()
+        if places.here().compile:
+            compile_blocks(model)
         self._last: NDArray[np.float32] | None = None
         self.reused_seconds = 0.0
 

@@ -152,9 +152,16 @@ def protocols() -> None:
     )
 
 
+_ALSO = {"ViT": "ViT, CLIP, DINOv2"}  # of one family: what is called otherwise
+
+
 def backbones() -> None:
-    """Print every backbone with its size and the classes its own classifier knows."""
-    from petl_study import backbones
+    """Print every backbone with its size and the classes its own classifier knows, and which methods work on which.
+
+    The latter is found by applying them; those that an optional package brings are left to docs/families.md.
+    """
+    from petl_study import backbones, methods
+    from petl_study.methods import _facts, _specimens
 
     table = _table("backbone", "parameters", "image size", "own classes", "what it is")
     for name in backbones.list_backbones():
@@ -162,12 +169,19 @@ def backbones() -> None:
         table.add_row(name, f"{info.parameters:,}", f"{info.image_size} px", str(len(info.classes)), info.summary)
     out = console()
     out.print(table)
+    names = [name for name in methods.list_methods() if methods.get(name).extra is None]
+    on = {name: _facts.families(methods.create(name)) for name in names}
+    out.print(f"\nMethods that work, of {len(names)}, at their defaults:")
+    for family in _specimens.FAMILIES:
+        lacking = [name for name in names if family not in on[name]]
+        told = f"all but {', '.join(lacking)}" if lacking else "all"
+        out.print(f"  {_ALSO.get(family, family)}: {told}", markup=False, highlight=False, soft_wrap=True)
     out.print(
-        "Which methods work, and which merge: docs/families.md, in the column that is named before the colon, and"
-        " `petl-study methods NAME`. Every other model of timm is a backbone too, by its name (random:NAME without"
-        " weights); NAME@FILE is one with the weights of a file (.npz, .pth, .bin, .safetensors), file:DIRECTORY one"
-        " that `petl-study export` or `hf download` wrote, and clip:ViT-B-16/openai one of open_clip's, with a"
-        " zero-shot classifier for any classes.",
+        "With other settings some work on more, and which merge: docs/families.md, in the column that is named before"
+        " the colon, and `petl-study methods NAME`. Every other model of these families in timm is a backbone too, by"
+        " its name (random:NAME without weights); NAME@FILE is one with the weights of a file (.npz, .pth, .bin,"
+        " .safetensors), file:DIRECTORY one that `petl-study export` or `hf download` wrote, and clip:ViT-B-16/openai"
+        " one of open_clip's, with a zero-shot classifier for any classes.",
         markup=False,
         highlight=False,
     )

@@ -8,6 +8,7 @@ how many images went through a model at once, is stored with the run.
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -32,7 +33,13 @@ def _weights() -> Path:
 def _cache() -> Path:
     if given := os.environ.get("PETL_STUDY_CACHE"):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "petl_study"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "petl_study"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without an entry, as in many containers; most studies need no cache
+        home = Path(tempfile.gettempdir())
+    return home / ".cache" / "petl_study"
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Places:
         ``error``: an image that cannot be read stops the study. ``skip``: it is left out, and the run says so.
     micro_batch : int, optional
         Images of a batch that a model is trained on at once (``--micro-batch``); None: see `training.micro_batch`.
+    compile : bool
+        Blocks are compiled by torch (``--compile``): see `learning.compile_blocks`.
     """
 
     data: Path = field(default_factory=_data)
@@ -67,6 +76,7 @@ class Places:
     cache_gb: float = 20.0
     on_bad_image: OnBadImage = "error"
     micro_batch: int | None = None
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.cache_gb < float("inf"):

@@ -76,7 +76,8 @@ class Protocol(BaseModel):
         if given["base"] not in PROTOCOLS:
             raise unknown("protocol", given["base"], PROTOCOLS)
         base = PROTOCOLS[given["base"]].settings
-        changed = {key: value for key, value in changes.items() if base.get(key) != value}
+        plain = {key: field.default for key, field in cls.model_fields.items()} | base
+        changed = {key: value for key, value in changes.items() if plain.get(key) != value}
         # A changed protocol must not pass under the name of the one it was made from.
         name = f"{given['base']}*" if changed and "name" not in changes else given["base"]
         return {**base, "name": name, **changes}

@@ -19,7 +19,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from petl_study import backbones, memory, methods, store, tasks, training
+from petl_study import backbones, memory, methods, places, store, tasks, training
 from petl_study.errors import InputError
 from petl_study.images import Images
 from petl_study.inputs import Normalisation, Pixels
@@ -78,8 +78,8 @@ class Trial:
             "weight_decay": self.weight_decay,
             "head": self.head,
             "protocol": self.protocol.model_dump(),
-            # Three sources of chance, apart, so that one can be varied alone. The embedded splits are not sampled.
-            "seeds": {"init": self.seed, "order": self.seed, "sampling": 0},
+            # Three sources of chance, apart, so that one can be varied alone.
+            "seeds": {"init": self.seed, "order": self.seed, "sampling": self.data.sample},
             "fit": self.fit,
             # What is the default needs no word in the name: all that can be kept, and a task that its name tells.
             **({"keep": self.keep.model_dump(mode="json")} if self.keep != Keep() else {}),
@@ -175,6 +175,8 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     if learned:
         _, height, width, _ = learned.pixels.shape
         header["environment"]["micro_batch"] = training.micro_batch(height * width, trial.protocol, device)
+    if places.here().compile:
+        header["environment"]["compiled"] = True
     if trial.selected is not None:
         header["selected"] = trial.selected
     where = study.directory(trial.kind, header["spec"])
@@ -294,7 +296,7 @@ def _count(model: nn.Module, trial: Trial) -> dict[str, int]:
 
 @cache
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("petl_study", "torch", "torchvision", "timm", "numpy", "optuna")}
+    return {name: version(name) for name in ("petl_study", "torch", "torchvision", "timm", "numpy", "pillow", "optuna")}
 
 
 def _environment(device: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from petl_study import backbones, tasks
-from petl_study.backbones import micro
+from petl_study.backbones import micro, timm_models
 from petl_study.errors import InputError
 
 
@@ -66,3 +66,20 @@ def test_what_is_unknown_is_named():
         backbones.create("vit_huge", 3)
     with pytest.raises(InputError, match=r"task 'cells' cannot start .* no rows for .*Use `head: new`"):
         backbones.require_classes("micro_vit", tasks.info("cells").classes, "cells")
+
+
+def test_a_backbone_is_made_once_for_trials_of_a_kind_and_each_has_its_own(monkeypatch):
+    made: list[object] = []
+    create = timm_models.create
+    monkeypatch.setattr(timm_models, "create", lambda *given, **how: made.append(given) or create(*given, **how))
+    backbones._loaded.cache_clear()
+    name = "random:vit_tiny_patch16_224"
+    first, second, other = (backbones.create(name, classes, image_size=32) for classes in (3, 3, 4))
+    assert len(made) == 2
+    assert other.num_classes == 4
+    assert torch.equal(first.blocks[0].attn.qkv.weight, second.blocks[0].attn.qkv.weight)
+    assert not torch.equal(first.head.weight, second.head.weight)  # drawn anew
+    with torch.no_grad():
+        first.blocks[0].attn.qkv.weight.zero_()
+    assert second.blocks[0].attn.qkv.weight.abs().max() > 0
+    assert backbones.create(name, 3, image_size=32).blocks[0].attn.qkv.weight.abs().max() > 0

@@ -62,7 +62,7 @@ def vtab(data, monkeypatch):
     def expect():
         monkeypatch.setattr(vtab1k, "TRAIN", 4)
         monkeypatch.setattr(vtab1k, "VAL", 2)
-        small = {name: replace(known, test=3) for name, known in vtab1k.TASKS.items()}
+        small = {n: replace(known, test=3, classes=min(known.classes, 4)) for n, known in vtab1k.TASKS.items()}
         monkeypatch.setattr(vtab1k, "TASKS", small)
 
     return expect
@@ -71,7 +71,8 @@ def vtab(data, monkeypatch):
 def test_vtab1k_with_wrong_sizes_is_wrong(vtab, data, capsys):
     assert command("vtab1k", "--data", data, "--quick") == 1
     out = capsys.readouterr().out
-    assert re.search(r"caltech101 +natural +4 of 800 +2 of 200 +3 of 6,084 +102, train 4, val 2, test 3 ", out)
+    found = r"caltech101 +natural +4 of 800 +2 of 200 +3 of 6,084 +102, train 4, val 2, test 3 +0 to 3 "
+    assert re.search(found, out)
     assert "cifar: problem: test has 3 examples and should have 10,000" in out
     assert f"In {data}: 19 wrong." in out
 
@@ -81,7 +82,15 @@ def test_vtab1k_as_it_should_be_is_usable(vtab, data, capsys):
     assert command("vtab1k", "--data", data, "--quick") == 0
     out = capsys.readouterr().out
     assert out.count("usable") == 20
-    assert "cifar: warning: 96 of 100 classes have no images" in out
+    assert re.search(r"patch_camelyon .* 2 +0 to 1 ", out)
+
+
+def test_labels_of_another_task_are_wrong(vtab, data, monkeypatch):
+    vtab()
+    monkeypatch.setitem(vtab1k.TASKS, "cifar", replace(vtab1k.TASKS["cifar"], classes=100))
+    assert checked("vtab1k:cifar", decode=False).problems == [
+        "96 of 100 classes have no images: the labels, or the lists, are another task's"
+    ]
 
 
 def test_what_is_missing_is_told_once(vtab, data, capsys):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+import families
 from petl_study import cli, methods
 from petl_study.methods import _facts
 
@@ -85,6 +86,16 @@ def test_the_list_has_sizes_and_leaves_out_what_takes_long(page):
     assert re.search(r"sct +no +learning rate", text)
     if "peft:dora" in methods.list_methods():
         assert re.search(r"peft:dora +rank \{1, 8, 16, 32\} +Liu et al\., arXiv 2402\.09353", text)
+
+
+def test_the_list_of_backbones_tells_which_methods_work_on_which(capsys):
+    assert cli.main(["backbones"]) == 0
+    out = capsys.readouterr().out
+    own = {name for name in methods.list_methods() if methods.get(name).extra is None}
+    for family in ("ViT", "Swin", "ConvNeXt", "Mixer", "ResMLP"):
+        told = re.search(rf"^  {family}.*: all(?: but )?(.*)$", out, re.MULTILINE)[1]
+        lacking = {name for name in own if not families.works(name, family)}
+        assert {name for name in told.split(", ") if name} == lacking
 
 
 def test_an_unknown_method_is_told_with_the_nearest(capsys):

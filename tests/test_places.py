@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,19 @@ def test_the_environment_says_where_unless_told_otherwise(monkeypatch, tmp_path)
     assert places.here().cache == tmp_path / "petl_study"
     places.use(replace(places.here(), data=tmp_path))
     assert places.here().data == tmp_path
+
+
+def test_who_has_no_home_has_a_cache_nonetheless(monkeypatch, tmp_path):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("PETL_STUDY_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert Places().cache == tmp_path / ".cache" / "petl_study"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/some/cache")
+    assert str(Places().cache) == "/some/cache/petl_study"
 
 
 @pytest.mark.parametrize("gb", [-1, float("inf"), float("nan")])

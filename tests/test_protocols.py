@@ -45,6 +45,19 @@ def test_records_of_the_reference_study_keep_their_names():
     assert key_of(next(search.search(study, digits, lora))[0].spec) == "8c34b274366bf05a"
 
 
+def test_what_was_not_always_a_choice_is_named_only_where_it_is_chosen():
+    assert "drop_path_in" not in protocol("embedded").model_dump()
+    assert protocol({"base": "embedded", "drop_path_in": "all"}) == protocol("embedded")
+    chosen = protocol({"base": "embedded", "drop_path_in": "tuned", "precision": "bf16"})
+    assert (chosen.name, chosen.model_dump()["drop_path_in"], chosen.model_dump()["precision"]) == (
+        "embedded*",
+        "tuned",
+        "bf16",
+    )
+    with pytest.raises(InputError, match="drop_path_in: Input should be 'all' or 'tuned', got 'some'"):
+        protocol({"base": "embedded", "drop_path_in": "some"})
+
+
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_every_protocol_stands_for_its_settings(name):
     stands_for = Protocol.model_validate(name)

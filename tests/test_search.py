@@ -95,3 +95,9 @@ def test_ties_go_to_the_lower_loss_and_then_to_the_first():
     assert select([record(a, 0.5, 0.9), record(b, 0.5, 0.2), record(c, 0.4, 0.1)]).path.name == record(b, 0).path.name
     assert select([record(a, 0.5, 0.2), record(b, 0.5, 0.2)]).path.name == record(a, 0).path.name
     assert select([record(a, None)]) is None
+
+
+def test_the_seed_that_drew_the_examples_is_recorded():
+    study = spec.resolve(toy.study(tasks=["toy", {"toy": {"shots": 4, "sample": 3, "name": "few"}}]))
+    seeds = [next(search(study, task, study.methods[0]))[0].spec["seeds"] for task in study.tasks]
+    assert seeds == [{"init": 0, "order": 0, "sampling": 0}, {"init": 0, "order": 0, "sampling": 3}]

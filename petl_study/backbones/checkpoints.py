@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -141,12 +142,23 @@ def read(path: Path) -> dict[str, Tensor]:
             with torch.serialization.safe_globals([argparse.Namespace]):  # the options of a training: plain data
                 found = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
+            if _is_text(path):
+                raise DamagedRecord(
+                    f"{path} is text and no weight file: a web page, or a pointer (Git LFS), in its place."
+                    " Fetch it again."
+                ) from None
             raise InputError(
-                f"{path} is no file of tensors alone: {_refused(path) or _first_line(error)}. Python code in weight"
+                f"{path} is no file of tensors alone: {_refused(path) or _reason(error)}. Python code in weight"
                 " files is never run; where you trust it, save its state_dict() alone with safetensors.torch.save_file."
             ) from None
         except (RuntimeError, EOFError, OSError, ValueError) as error:
-            raise DamagedRecord(f"{path} is damaged or cut off: {_first_line(error)}. Fetch it again.") from None
+            if "TorchScript" in str(error):
+                raise InputError(
+                    f"{path} is a TorchScript archive, which is a program with its weights, as OpenAI's own CLIP files"
+                    " are; it is not run. Fetch the weights alone from the hub, or where you trust it, save"
+                    " torch.jit.load(FILE).state_dict() with safetensors.torch.save_file."
+                ) from None
+            raise DamagedRecord(f"{path} is damaged or cut off: {_reason(error)}. Fetch it again.") from None
     return _unwrap(found, path)
 
 
@@ -162,7 +174,8 @@ def npz(path: Path) -> dict[str, tuple[int, ...]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name].shape for name in arrays.files}
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DamagedRecord(f"{path} is damaged, or no .npz file of arrays: {error}. Fetch it again.") from None
+        reason = str(error).partition(". ")[0].rstrip(".")  # without NumPy's advice to run what is in it
+        raise DamagedRecord(f"{path} is damaged, or no .npz file of arrays: {reason}. Fetch it again.") from None
 
 
 def _unwrap(found: Any, path: Path) -> dict[str, Tensor]:
@@ -188,6 +201,19 @@ def _refused(path: Path) -> str:
     except Exception:  # an old or broken file cannot be listed; then the reason is the error's own
         return ""
     return f"it holds {', '.join(objects)}" if objects else ""
+
+
+def _is_text(path: Path) -> bool:
+    """Whether it begins as no archive and no pickle does."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    return start.isascii() and b"\0" not in start
+
+
+def _reason(error: Exception) -> str:
+    """What torch says is wrong with a file, without its advice to run what is in it."""
+    found = re.search(r"WeightsUnpickler error:\s*(\S.*)", str(error))
+    return found[1].rstrip(". ") if found else _first_line(error)
 
 
 def _first_line(error: Exception) -> str:

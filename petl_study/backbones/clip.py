@@ -6,10 +6,11 @@
     u_ck (e,) the text tower's embedding, of length 1, of class c in prompt k
 
 The classifier is linear in z, with the rows s t_c and biases 0: the text tower is needed once, to make them. Names are
-open_clip's, ``clip:ViT-B-16/openai``, or a file of its weights, ``clip:ViT-B-16@/path/to/file.safetensors``. The image
-tower, if it is a vision transformer, becomes timm's; the prompts are the 80 that CLIP was published with for ImageNet.
-So are the names of ImageNet's classes: one that ends in its WordNet id, ``crane (n02012849)``, is asked for by the name
-that CLIP was asked by, "crane bird".
+open_clip's, ``clip:ViT-B-16/openai``, or a file of its weights, ``clip:ViT-B-16@/path/to/file.safetensors``. A file
+does not say how it was trained: OpenAI's own weights want ``clip:ViT-B-16-quickgelu@...``; mean and std are taken to be
+OpenAI's. The image tower, if it is a vision transformer, becomes timm's; the prompts are the 80 that CLIP was published
+with for ImageNet. So are the names of ImageNet's classes: one that ends in its WordNet id, ``crane (n02012849)``, is
+asked for by the name that CLIP was asked by, "crane bird".
 """
 
 from __future__ import annotations
@@ -86,6 +87,12 @@ def parse(name: str) -> Named:
     if not at:
         model, _, tag = model.rpartition("/")
     open_clip = _open_clip()
+    if not model and tag in open_clip.list_models():
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(tag)) or "none"
+        raise InputError(
+            f"{name} does not say which weights: name those that open_clip knows ({tags}), as in {PREFIX}{tag}/openai,"
+            f" or a file, {PREFIX}{tag}@/path/to/weights.safetensors."
+        )
     if model not in open_clip.list_models():
         raise unknown(
             "CLIP model", model or tag, open_clip.list_models(), where="clip:MODEL/WEIGHTS or clip:MODEL@FILE"
@@ -191,7 +198,9 @@ def weight_file(named: Named) -> Path:
     """The file of both towers' weights, on this machine; fetched first where it has to be."""
     if named.path:
         return checkpoints.local(named.path)
-    use = f"give a file you have: {PREFIX}{named.model}@/path/to/weights.safetensors"
+    # Of a file nobody says with which activation it was trained: the model's name has to.
+    quick = "-quickgelu" if named.quick_gelu and not named.config.get("quick_gelu") else ""
+    use = f"give a file you have: {PREFIX}{named.model}{quick}@/path/to/weights.safetensors"
     repository, _, file = named.weights.get("hf_hub", "").rpartition("/")
     if not repository:
         raise InputError(f"{named.name} is not on the hub: download {named.weights['url']} yourself, and {use}.")

@@ -77,6 +77,8 @@ def read(name: str) -> Exported:
             f"file:{name}: weights alone do not say which architecture they are of. Name it, as in"
             f" vit_base_patch16_224@{name}; file: takes a directory with a config.json beside them."
         )
+    if not directory.is_dir() and "@" in name:
+        raise InputError(f"file:{name}: file: takes a directory. Weights of a file are named without it: {name}.")
     if not directory.is_dir():
         raise InputError(
             f"file:{name}: there is no directory {directory}. Give an existing one, as `petl-study export` or"

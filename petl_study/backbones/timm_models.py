@@ -214,16 +214,37 @@ def weight_file(named: Named) -> Path:
 
 
 def _random(named: Named, arguments: dict[str, Any]) -> nn.Module:
-    return timm.create_model(named.plain, num_classes=0, **arguments)
+    try:
+        return timm.create_model(named.plain, num_classes=0, **arguments)
+    except TypeError as error:
+        raise InputError(
+            f"{named.plain} cannot be made with {', '.join(arguments)}, as every backbone here is ({error}). Choose a"
+            " ViT, Swin, ConvNeXt, MLP-Mixer or ResMLP."
+        ) from None
 
 
 def _load(named: Named, arguments: dict[str, Any]) -> nn.Module:
     path = weight_file(named)
     if path.suffix == ".npz":
         return _load_npz(named, path, arguments)
-    tensors = checkpoints.read(path)
+    tensors = _without_prefix(named, checkpoints.read(path))
     _require_patches(named, path, tensors)
     return load_tensors(named.architecture, tensors, path, arguments)
+
+
+def _without_prefix(named: Named, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The model's own tensors by its own names, where it was trained as a part of another: ``model.blocks.0 ...``.
+
+    Only where one prefix alone stands before all of its parameters, and not where none does: two such models in a file,
+    as of a student and a teacher, are for their user to choose from.
+    """
+    wanted = _shapes(named.architecture, json.dumps(named.arguments))
+    first = next(iter(wanted))
+    prefixes = {name.removesuffix(first) for name in tensors if name.endswith(f".{first}") or name == first}
+    holding = [prefix for prefix in prefixes if all(f"{prefix}{name}" in tensors for name in wanted)]
+    if len(holding) != 1:
+        return tensors
+    return {name.removeprefix(holding[0]): tensor for name, tensor in tensors.items() if name.startswith(holding[0])}
 
 
 def load_tensors(
@@ -258,7 +279,7 @@ def _outputs(tensors: Mapping[str, Tensor]) -> int:
 def mismatch(architecture: str, path: Path, error: Exception) -> InputError:
     told = []
     for line in str(error).splitlines():
-        line = line.strip().replace("Missing key(s) in state_dict", "the file lacks")
+        line = line.strip().rstrip(".").replace("Missing key(s) in state_dict", "the file lacks")
         line = line.replace("Unexpected key(s) in state_dict", "the model lacks").replace(
             "the shape in current model", "in the model"
         )

@@ -11,7 +11,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Self
 
-from petl_study import places
+from petl_study import memory, places
 from petl_study.engines._base import Engine
 from petl_study.store import Record
 from petl_study.trials import Trial, execute
@@ -42,6 +42,7 @@ def _start(threads: int, where: places.Places) -> None:
     import torch
 
     places.use(where)
+    memory.keep_freed()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the driver decides
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()

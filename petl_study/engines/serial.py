@@ -8,6 +8,7 @@ from typing import Self
 
 import torch
 
+from petl_study import memory
 from petl_study.engines._base import Engine
 from petl_study.store import Record
 from petl_study.trials import Trial, execute
@@ -24,6 +25,7 @@ class Serial(Engine):
         return future
 
     def __enter__(self) -> Self:
+        memory.keep_freed()
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         return self

@@ -37,9 +37,7 @@ def read(path: Path | BinaryIO, view: View) -> NDArray[np.uint8]:
             if image.width * image.height > MOST_PIXELS:  # before they are decoded
                 raise BadImage(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
             image.load()
-            with suppress(Exception):  # EXIF is often broken, and no reason to do without the image
-                ImageOps.exif_transpose(image, in_place=True)
-            return np.asarray(view(_rgb(image)))
+            return seen(image, view)
     except (BadImage, MemoryError):
         raise
     except FileNotFoundError:
@@ -49,6 +47,13 @@ def read(path: Path | BinaryIO, view: View) -> NDArray[np.uint8]:
     except Exception as error:  # what a decoder raises on altered bytes is anyone's guess
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)  # without the path
         raise BadImage(f"it cannot be decoded ({said or type(error).__name__})") from None
+
+
+def seen(image: Image.Image, view: View) -> NDArray[np.uint8]:
+    """A decoded image, which is turned in place, as `read` gives it. Raises what `read` makes a BadImage of."""
+    with suppress(Exception):  # EXIF is often broken, and no reason to do without the image
+        ImageOps.exif_transpose(image, in_place=True)
+    return np.asarray(view(_rgb(image)))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

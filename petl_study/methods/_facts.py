@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
-from petl_study.errors import NotMergeable
+from petl_study.errors import InputError, NotMergeable
 from petl_study.methods import _specimens as specimens
 from petl_study.methods._base import Method
 from petl_study.methods._state import classifier_names, merge, trainable_parameters
@@ -54,6 +55,16 @@ def unmergeable(method: Method) -> str | None:
     except NotMergeable as error:
         return str(error).partition(": ")[2] or str(error)
     return None
+
+
+def families(method: Method) -> set[str]:
+    """The families of backbones on which the method works as it is."""
+    found = set()
+    for family, make in specimens.FAMILIES.items():
+        with suppress(InputError), torch.random.fork_rng(devices=[]):
+            method.apply(make(), specimens.batches())
+            found.add(family)
+    return found
 
 
 @torch.no_grad()

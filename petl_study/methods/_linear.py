@@ -29,6 +29,14 @@ def project(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None = N
     return F.linear(x, weight, bias)
 
 
+def plus_projected(layer: nn.Module, y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """`y`, an output of `layer` that nobody else uses, plus `x` through `weight` (o, r): in `y`'s memory if linear."""
+    if isinstance(layer, nn.Conv2d):
+        return y + project(layer, x, weight)
+    y.view(-1, y.shape[-1]).addmm_(x.flatten(0, -2).to(y), weight.to(y).mT)
+    return y
+
+
 def over_output(layer: nn.Module, vector: Tensor) -> Tensor:
     """`vector` (o,), a number a channel, so that it broadcasts over what `layer` gives."""
     return vector[:, None, None] if isinstance(layer, nn.Conv2d) else vector

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import timm
 import torch
+from timm.models.convnext import ConvNeXt
+from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock
+from timm.models.swin_transformer import SwinTransformer
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -20,6 +25,43 @@ def small_vit() -> VisionTransformer:
             for parameter in model.parameters():  # timm's zero biases and unit norms would hide mistakes
                 parameter.add_(torch.randn_like(parameter), alpha=0.05)
     return model.eval()
+
+
+def small_swin() -> SwinTransformer:
+    return SwinTransformer(
+        img_size=32, patch_size=4, window_size=4, embed_dim=16, depths=(2, 1), num_heads=(2, 2), num_classes=CLASSES
+    ).eval()
+
+
+def small_convnext() -> ConvNeXt:
+    return ConvNeXt(num_classes=CLASSES, depths=(1, 1, 1, 1), dims=(16, 16, 16, 24)).eval()
+
+
+def small_mixer() -> MlpMixer:
+    return MlpMixer(img_size=32, patch_size=8, num_blocks=2, embed_dim=24, num_classes=CLASSES).eval()
+
+
+def small_resmlp() -> MlpMixer:
+    return MlpMixer(
+        img_size=32,
+        patch_size=8,
+        num_blocks=2,
+        embed_dim=24,
+        mlp_ratio=4,
+        block_layer=ResBlock,
+        norm_layer=Affine,
+        num_classes=CLASSES,
+    ).eval()
+
+
+# A small model of every family that `_sites` knows, as what timm has of it is called.
+FAMILIES: dict[str, Callable[[], nn.Module]] = {
+    "ViT": small_vit,
+    "Swin": small_swin,
+    "ConvNeXt": small_convnext,
+    "Mixer": small_mixer,
+    "ResMLP": small_resmlp,
+}
 
 
 def images() -> Tensor:

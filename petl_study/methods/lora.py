@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from petl_study.errors import unknown
 from petl_study.methods._base import Data, Method, fixed, register, searched
-from petl_study.methods._linear import matrix, project
+from petl_study.methods._linear import matrix, plus_projected, project
 from petl_study.methods._sites import listed, wrap
 from petl_study.methods._wrapper import Wrapper
 
@@ -57,7 +57,7 @@ class LowRank(Wrapper):
 
     def forward(self, x: Tensor) -> Tensor:  # (..., d_in) -> (..., d_out)
         hidden = project(self.base, self.dropout(x), self.down)  # (..., r)
-        return self.base(x) + project(self.base, self.alpha * hidden, self.up)
+        return plus_projected(self.base, self.base(x), self.alpha * hidden, self.up)
 
     def unfoldable(self) -> str | None:
         return None

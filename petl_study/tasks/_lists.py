@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,10 @@ from petl_study.images import Files
 from petl_study.tasks._base import Split
 
 MOST_CLASSES = 100_000  # a larger label is a mistake
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"),
+    *(".avif", ".heic", ".heif", ".jxl"),  # which cannot be read: to be named as such, and not passed by
+)
 
 
 def read_list(root: Path, name: str) -> Split:
@@ -140,8 +144,18 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """What is called an image, links that lead nowhere included: they are missing, and must not pass unnoticed."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in EXTENSIONS and not hidden and not path.is_dir():
-            yield path
+    """What is called an image, links that lead nowhere included: they are missing, and must not pass unnoticed.
+
+    Links to directories are followed, as those who read such folders elsewhere do, unless they lead back.
+    """
+    for below, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(below, name))]
+        for name in files:
+            path = Path(below, name)
+            if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
+                yield path
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to where it lies itself."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())

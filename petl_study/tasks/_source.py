@@ -132,8 +132,13 @@ def source_of(entry: Any) -> Source:
     try:
         return Source.model_validate(entry)
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ") for one in error.errors())
+        wrong = (f"{'.'.join(map(str, one['loc']))}: {_message(one)}".removeprefix(": ") for one in error.errors())
         raise InputError(f"{entry!r} is no task: {'; '.join(wrong)}.") from None
+
+
+def _message(error: Any) -> str:
+    """What one of Pydantic's errors says, without the kind of error and without a full stop."""
+    return str(error["msg"]).removeprefix("Value error, ").removesuffix(".")
 
 
 def _parts(entry: Any) -> tuple[str, dict[str, Any]]:

@@ -66,8 +66,15 @@ def load(name: str) -> Task:
     """
     if name not in TASKS:
         raise unknown("task of FGVC", name, TASKS)
-    known = TASKS[name]
-    root = places.folder(known.folder if (places.here().data / known.folder).is_dir() else name)
+    known, data = TASKS[name], places.here().data
+    called = next((one for one in (known.folder, name) if (data / one).is_dir()), None)
+    if called is None:
+        raise places.Missing(
+            f"there is no directory {known.folder} (or {name}) in {data}: the images as their authors give them, beside"
+            f" {', '.join(LISTS)}, which are linked to in the README of github.com/KMnP/vpt. Say with --data DIR (or"
+            " PETL_STUDY_DATA) where they are."
+        )
+    root = places.folder(called)
     if missing := [file for file in LISTS if not (root / file).is_file()]:
         raise InputError(
             f"{root} has no {', '.join(missing)}. The lists of FGVC's splits are linked to in the README of"

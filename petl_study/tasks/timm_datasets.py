@@ -5,9 +5,10 @@
     tfds/<name>       of TensorFlow Datasets, prepared in DATA
     wds/<folder>      shards of a WebDataset in DATA/<folder>, with the info.json that timm reads
 
-Tested on is the set's test split, or its validation split where it has none, whole; trained and validated on is its
-train split, a fifth of every class of it for validation, drawn by the examples' numbers. VTAB-1K's rule, 800 to train
-on and 200 to validate on, is then ``torch/cifar100: {examples: 1000}``.
+Tested on is the set's test split, or its validation split where it has none with labels, whole; trained and validated
+on is its train split, a fifth of every class of it for validation, drawn by the examples' numbers. Of a set that is one
+train split (RESISC45 of TensorFlow Datasets) a fifth of every class is tested on first. VTAB-1K's rule, 800 to train on
+and 200 to validate on, is then ``torch/cifar100: {examples: 1000}``.
 
 Nothing is downloaded: a study that fetches data when it starts is another study tomorrow. What is missing is named,
 with what fetches it. The fingerprint is over pixels and labels. Of `torch` and `hfds`, images are read when they are
@@ -35,7 +36,7 @@ from PIL import Image
 
 from petl_study import places
 from petl_study.errors import InputError, unknown
-from petl_study.images import AS_IS, BadImage, Files, View, read
+from petl_study.images import AS_IS, BadImage, Files, View, read, seen
 from petl_study.tasks._base import Split, Task
 from petl_study.tasks._held_out import held_out
 from petl_study.tasks._registry import Loader, register_loader
@@ -80,7 +81,7 @@ class Pictures(Files):
         try:
             given = self.give(self.rows[i])
             if isinstance(given, Image.Image):
-                return np.asarray(view(given.convert("RGB")))
+                return seen(given.copy(), view)  # of what may be held for all, and given again
         except (OSError, ValueError) as error:
             raise BadImage(f"the data set does not give it ({error})") from None
         with given:
@@ -122,14 +123,20 @@ def load(prefix: str, name: str) -> Task:
         raise InputError(f"{error} A directory of images is a task by its own name, such as folder:pets.")
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise InputError(f"{data} leads out of the data directory {places.here().data}.")
-    given = _given(data, "train", _made(data, "train"))
-    tested_on, made = _tested_on(data)
-    test = _given(data, tested_on, made)
+    made = _made(data, "train")
+    given = _given(data, "train", made)
+    rest = _split(data, "train", given)
+    if _is_one_split(made):
+        tested_on = "train, of which a fifth is held out"
+        rest, test = held_out(rest)
+    else:
+        tested_on, found = _tested_on(data)
+        test = _split(data, tested_on, found)
     count = max(given.labels.max(), test.labels.max()) + 1
     classes = given.names or tuple(f"class {label}" for label in range(count))
-    train, val = held_out(_split(data, "train", given))
+    train, val = held_out(rest)
     summary = f"timm's data set {data}, tested on its {tested_on}"
-    return Task(Path(name).name, "natural", classes, summary, train, val, _split(data, tested_on, test))
+    return Task(Path(name).name, "natural", classes, summary, train, val, test)
 
 
 def _split(data: str, split: str, given: Given) -> Split:
@@ -143,16 +150,23 @@ def _split(data: str, split: str, given: Given) -> Split:
 # ------------------------------------------------------------------------------------------------------ what timm makes
 
 
-def _tested_on(data: str) -> tuple[str, Any]:
-    """The name of the split to test on, and timm's data set of it."""
-    first: InputError | None = None
+def _tested_on(data: str) -> tuple[str, Given]:
+    """The split to test on, and what it has: the first that is there and has labels, as some have not."""
+    errors: list[InputError] = []
     for split in TESTED_ON:
         try:
-            return split, _made(data, split)
+            return split, _given(data, split, _made(data, split))
         except InputError as error:
-            first = first or error
-    assert first is not None
-    raise first
+            errors.append(error)
+    raise next((error for error in errors if not isinstance(error, places.Missing)), errors[0])
+
+
+def _is_one_split(made: Any) -> bool:
+    """Whether the set says itself which splits it has, and none of them is to be tested on."""
+    reader = getattr(made, "reader", None)
+    info = getattr(getattr(reader, "builder", getattr(reader, "dataset", None)), "info", None)
+    splits = getattr(info, "splits", None)
+    return splits is not None and len(splits) > 0 and set(splits).isdisjoint(TESTED_ON)
 
 
 def _made(data: str, split: str) -> Any:

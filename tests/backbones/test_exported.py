@@ -75,6 +75,8 @@ def test_what_is_no_directory_of_a_model_is_told_with_a_remedy(directory, tmp_pa
         backbones.info(f"file:{weights}")
     with pytest.raises(InputError, match=r"there is no directory /no/such\. Give .* `petl-study export`"):
         backbones.info("file:/no/such")
+    with pytest.raises(InputError, match=r"file: takes a directory\. .* named without it: vit_tiny_patch16_224@w\.npz"):
+        backbones.info("file:vit_tiny_patch16_224@w.npz")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty holds no model: it has no model\.safetensors or pytorch_model\.bin"):
         backbones.info(f"file:{tmp_path / 'empty'}")

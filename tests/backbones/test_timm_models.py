@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -91,6 +94,8 @@ def wrapped(*keys, prefix="", **beside):
         ("pth", wrapped("model", prefix="module.")),
         ("pt", wrapped("teacher", prefix="module.backbone.")),
         ("ckpt", wrapped("model_ema", model={"head.weight": torch.zeros(2, 2)})),
+        ("ckpt", wrapped("state_dict", prefix="model.")),
+        ("pth", wrapped("model", prefix="module.encoder.vit.")),
     ],
 )
 def test_a_file_gives_the_backbone_that_was_saved(vit, tmp_path, suffix, save):
@@ -212,6 +217,13 @@ def test_a_file_with_patches_of_another_size_is_refused(tmp_path):
         backbones.create(f"test_vit@{path}", 5)
 
 
+def test_of_two_models_in_a_file_none_is_chosen(vit, tmp_path):
+    both = {f"{side}.{name}": tensor for side in ("online", "target") for name, tensor in vit.state_dict().items()}
+    torch.save(both, path := tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"the file lacks: \"cls_token\".*the model lacks: \"online\.cls_token\""):
+        backbones.create(f"test_vit@{path}", 5)
+
+
 class Harmful:
     """What runs on loading, where pickle is let loose."""
 
@@ -228,6 +240,33 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, capsys):
     with pytest.raises(DamagedRecord, match=r"w\.npz is damaged, or no \.npz file of arrays"):
         backbones.create(f"vit_tiny_patch16_224@{array}", 5)
     assert "run" not in capsys.readouterr().out
+
+
+def test_nobody_is_told_to_run_what_is_in_a_file(tmp_path):
+    torch.save({"model": Harmful()}, tmp_path / "zip.pth")
+    (tmp_path / "bare.pth").write_bytes(pickle.dumps({"model": Harmful()}, protocol=4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is on its way out, its files are not
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pth")
+    np.savez(tmp_path / "array.npz", w=np.array([Harmful()], dtype=object))
+    for name, told in {
+        "zip.pth": "no file of tensors alone: it holds",
+        "bare.pth": "no file of tensors alone: Unsupported operand",
+        "script.pth": "is a TorchScript archive",
+        "array.npz": "no .npz file of arrays: Object arrays cannot be loaded",
+    }.items():
+        with pytest.raises(InputError, match=told) as caught, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns, too, of what is refused
+            backbones.create(f"vit_tiny_patch16_224@{tmp_path / name}", 5)
+        assert "unsafely" not in str(caught.value)
+        assert "set to `False`" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["<!doctype html><html>", "version https://git-lfs.github.com/spec/v1"])
+def test_a_page_or_a_pointer_in_place_of_weights_is_told_as_such(text, tmp_path):
+    (path := tmp_path / "w.pth").write_text(text)
+    with pytest.raises(DamagedRecord, match="is text and no weight file: a web page, or a pointer"):
+        backbones.create(f"test_vit@{path}", 5)
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth", "npz"])
@@ -278,7 +317,7 @@ def test_weights_of_the_hubs_cache_are_loaded_and_known_by_their_bytes(vit, tmp_
 
     monkeypatch.setattr(checkpoints, "hf_hub_download", download)
     made = backbones.create("timm:test_vit.r160_in1k", 5)
-    assert asked == [("timm/test_vit.r160_in1k", "model.safetensors")]
+    assert set(asked) == {("timm/test_vit.r160_in1k", "model.safetensors")}
     torch.testing.assert_close(features(made, images()), features(vit, images()))
     first = backbones.info("test_vit.r160_in1k").weights
     assert first == backbones.info(f"test_vit@{path}").weights
@@ -338,6 +377,11 @@ def test_sizes_from_tiny_to_huge_are_known_and_fitted_without_being_built(name, 
 def test_a_size_that_a_backbone_cannot_take_is_told_without_building_it(name, size, told):
     with pytest.raises(InputError, match=told):
         backbones.require_size(f"random:{name}", size)
+
+
+def test_a_model_that_knows_no_drop_path_is_told_with_those_that_do():
+    with pytest.raises(InputError, match=r"vgg11 cannot be made with drop_path_rate.*Choose a ViT, Swin"):
+        backbones.create("random:vgg11", 3)
 
 
 def test_what_no_backbone_is_called_is_told(tmp_path):

@@ -103,7 +103,7 @@ def test_a_folder_may_be_called_as_the_task(data):
             r"the lists have 4 classes together, and fgvc:cub has 3",
         ),
         (lambda r: (r / "val.json").write_text((r / "test.json").read_text()), r"uses 6 ids more than once"),
-        (lambda r: r.rename(r.with_name("birds")), r"there is no directory .*cub\. .*--data"),
+        (lambda r: r.rename(r.with_name("birds")), r"no directory CUB_200_2011 \(or cub\) in .*KMnP/vpt.*--data"),
     ],
 )
 def test_what_is_missing_or_malformed_is_told(data, spoil, told):

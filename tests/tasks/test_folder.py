@@ -11,8 +11,10 @@ import pictures
 import toy
 from petl_study import cli, engines, places, runner, spec, tasks
 from petl_study.errors import InputError
+from petl_study.images import View
 from petl_study.places import Places
 from petl_study.store import KINDS, Study
+from petl_study.tasks._lists import class_folders, read_folders
 
 PETS = ("ant", "bee", "cat")
 LISTS = {"train800.txt": 9, "val200.txt": 3, "test.txt": 6}
@@ -87,6 +89,28 @@ def test_what_is_held_out_depends_on_paths_alone(data, tmp_path):
     places.use(Places(data=tmp_path / "elsewhere", cache=tmp_path / "cache"))
     assert tasks.load("folder:pets").test.ids.tolist() == here.test.ids.tolist()
     assert tasks.load("folder:pets").fingerprint != here.fingerprint
+
+
+def test_links_to_directories_are_followed_unless_they_lead_back(data):
+    for kind in ("ant", "bee"):
+        pictures.write(data / "pets" / kind / "a.png", pictures.image(1))
+        pictures.write(data / "far" / kind / "deep" / "b.png", pictures.image(2))
+        (data / "pets" / kind / "more").symlink_to(data / "far" / kind, target_is_directory=True)
+        (data / "pets" / kind / "again").symlink_to(data / "pets", target_is_directory=True)
+    split = read_folders(data / "pets", "", class_folders(data / "pets"))
+    assert split.ids.tolist() == ["ant/a.png", "ant/more/deep/b.png", "bee/a.png", "bee/more/deep/b.png"]
+
+
+@pytest.mark.parametrize("name", ["a.avif", "a.heic", "a.jxl"])
+def test_images_of_formats_that_are_not_read_are_named_and_not_passed_by(data, name):
+    for kind in ("ant", "bee"):
+        for i in range(3):
+            pictures.write(data / "pets" / kind / f"{i}.png", pictures.image(i))
+    (data / "pets" / "ant" / name).write_bytes(b"of another format")
+    with pytest.raises(InputError, match=rf"pets/ant/{name}.*of a format that is not read here"):
+        task = tasks.load("folder:pets")
+        for part in ("trainval", "test"):
+            task.split(part, View("direct", 8))
 
 
 def test_a_class_may_be_called_train(data):

@@ -115,6 +115,11 @@ def test_entries_that_are_wrong_are_refused_with_a_remedy(entry, told):
         spec.resolve(toy.study(tasks=[entry]))
 
 
+def test_a_name_alone_is_refused_in_plain_words():
+    with pytest.raises(InputError, match=r"^'torch/' is no task: name: a task cannot be called '': .* with `name`\.$"):
+        tasks.source_of("torch/")
+
+
 def test_tasks_of_one_name_are_refused():
     assert "task 'digits' is listed twice" in refused_all(["digits", {"toy": {"name": "digits"}}])
 

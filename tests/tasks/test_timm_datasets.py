@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 import pictures
 from petl_study import places, tasks
 from petl_study.errors import InputError
-from petl_study.images import View
+from petl_study.images import AS_IS, View
 from petl_study.tasks import Source, timm_datasets
 
 TRAIN, TEST = 40, 12
@@ -177,6 +178,46 @@ def test_without_a_test_split_the_validation_split_is_tested_on(tensorflow):
     tensorflow["test"] = InOrder(2)
     places.use(places.Places(data=places.here().data, cache_gb=0, on_bad_image="skip"))  # of other places, loaded anew
     assert len(tasks.load("tfds/pets").test) == 2
+
+
+def test_images_that_a_set_gives_decoded_come_out_as_those_of_files(tensorflow):
+    upright = pictures.image(3, 6, 9)
+    stored = Image.fromarray(np.ascontiguousarray(upright.transpose(1, 0, 2)[::-1]))
+    exif = stored.getexif()
+    exif[0x0112] = 6
+    stored.save(file := io.BytesIO(), "PNG", exif=exif)
+    stored = Image.open(file).convert("RGB")  # as decoders hand it on
+    deep = Image.fromarray(upright[..., 0].astype(np.uint16) * 257)
+
+    class Odd(InOrder):
+        def __iter__(self):
+            return iter([(stored, 0), (deep, 1)])
+
+    tensorflow["validation"] = Odd(2)
+    for _ in range(2):  # what is held is not turned once more
+        first, second = (tasks.load("tfds/pets").test.images.read(i, AS_IS) for i in range(2))
+        np.testing.assert_array_equal(first, upright)
+        np.testing.assert_array_equal(second, np.repeat(upright[..., :1], 3, axis=2))
+
+
+def test_a_test_split_without_labels_is_passed_over(tensorflow):
+    tensorflow["test"] = InOrder(3, lambda i: -1)
+    assert "tested on its validation" in tasks.load("tfds/pets").summary
+
+
+def test_of_a_set_of_one_split_a_fifth_is_tested_on_and_a_fifth_of_the_rest_validated_on(tensorflow, monkeypatch):
+    monkeypatch.setattr(InOrder.reader, "builder", SimpleNamespace(info=SimpleNamespace(splits={"train": 20})), False)
+    tensorflow["train"] = InOrder(20)
+    del tensorflow["validation"]
+    task = tasks.load("tfds/pets")
+    assert "tested on its train, of which a fifth is held out" in task.summary
+    assert [np.bincount(part.labels).tolist() for part in (task.train, task.val, task.test)] == [[7, 7], [1, 1], [2, 2]]
+    assert len({*task.train.ids, *task.val.ids, *task.test.ids}) == 20
+    # A test split that is there and cannot be read is no reason to make another.
+    monkeypatch.setattr(InOrder.reader.builder.info, "splits", {"train": 20, "test": 4})
+    places.use(places.Places(data=places.here().data, cache_gb=0, on_bad_image="skip"))  # of other places, loaded anew
+    with pytest.raises(InputError, match=r"its split 'test' cannot be read"):
+        tasks.load("tfds/pets")
 
 
 def test_sets_without_labels_or_too_large_to_hold_are_refused(tensorflow, monkeypatch):
