@@ -9,7 +9,7 @@ import torch
 
 from petl_study import memory, places
 from petl_study.bench import subjects
-from petl_study.bench.subjects import Setting, Subject
+from petl_study.bench.subjects import PEFT, Setting, Subject
 
 _SMALL = "micro_vit"  # whose step has the libraries loaded before anything is counted
 STEPS = 2  # the first makes the optimizer's moments, the second has them from its beginning
@@ -28,8 +28,9 @@ def peak_bytes(subject: Subject, setting: Setting, *, trains: bool, threads: int
 def _measured(subject: Subject, setting: Setting, trains: bool, threads: int, where: places.Places) -> int:
     places.use(where)
     torch.set_num_threads(threads)
+    memory.keep_freed()  # as in a worker of `run`
     small = Setting(_SMALL, 2, setting.precision, setting.device)
-    _steps(Subject("linear" if trains else "plain"), small, trains)
+    _steps(subject if subject.method == PEFT else Subject("full" if trains else "plain"), small, trains)
     before = _restart(setting.device)
     _steps(subject, setting, trains)
     return _peak(setting.device) - before

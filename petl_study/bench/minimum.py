@@ -18,8 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from timm.layers import Mlp
-from timm.models.vision_transformer import Attention, Block, VisionTransformer
+from timm.layers.attention import Attention
+from timm.layers.mlp import Mlp
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 NUMBER = 4  # bytes in fp32
@@ -57,8 +58,9 @@ class Shape:
         """Those of a plain `model`; None where it is built otherwise than the formulas say."""
         if type(model) is not VisionTransformer or not all(_is_usual(block) for block in model.blocks):
             return None
-        block, patches = model.blocks[0], model.patch_embed
-        height, width = patches.img_size  # type: ignore[misc]
+        block: Any = model.blocks[0]
+        patches: Any = model.patch_embed
+        height, width = patches.img_size
         return cls(
             tokens=patches.num_patches + model.num_prefix_tokens,
             width=model.embed_dim,
@@ -115,7 +117,9 @@ def _activations(shape: Shape, method: str, at_once: int, rank: int) -> list[Ter
         Term("GELU, input  b N m L", token * shape.hidden * depth, "its derivative"),
         *_learned(full, "GELU, output  b N m L", token * shape.hidden * depth, "fc2"),
         Term("norm, input  b N d", token * shape.width, "the derivative of the last norm"),
-        Term("deviations  2 b N (2 L + 1)", 2 * token * (norms + depth + 1), "a mean and a deviation a token, each norm"),
+        Term(
+            "deviations  2 b N (2 L + 1)", 2 * token * (norms + depth + 1), "a mean and a deviation a token, each norm"
+        ),
     ]
 
 

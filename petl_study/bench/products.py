@@ -4,7 +4,7 @@ What a training or a prediction has to compute are its products; all else (norms
 Python) is what an implementation can save. So products are recorded where torch hands them to a kernel, on the way back
 too, with shapes, strides and precision, and `Products` computes the same ones and nothing else:
 
-    mm, addmm, bmm, baddbmm     as they were, into memory that is there already
+    mm, addmm, bmm, baddbmm     as they were, into memory that is there already; addmm_, baddbmm_ onto what they add to
     convolution                 as it was, forward and backward
     attention                   q k' and p v forward, dv, dp, dq and dk backward, as `torch.bmm`: what a fused kernel
                                 computes a second time on its way back is not counted
@@ -149,7 +149,7 @@ _ATTENTION = "_scaled_dot_product_"
 def _products_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Product]:
     """The products that the operation `func` computes; for all but a few, none."""
     name = func.overloadpacket.__name__ if func.namespace == "aten" else ""
-    if name in _INTO:
+    if name.removesuffix("_") in _INTO:
         left, right = args[-2:]
         return [_as_it_was(name, args, kwargs, 2 * left.numel() * right.shape[-1])]
     if name == "convolution":

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import timm
 import torch
 from torch import Tensor, nn
 
-from petl_study import backbones, methods, training
+from petl_study import backbones, methods, places, training
 from petl_study.errors import InputError
 from petl_study.protocols import Precision, Protocol
 
@@ -53,16 +54,13 @@ class Setting:
         return training.micro_batch(self.image_size**2, self.protocol, self.device)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Drawn:
     """Images (B, 3, H, W) and their labels, as `training.ask` takes them."""
 
     images: Tensor
     labels: Tensor
-
-    @property
-    def pixels(self) -> int:
-        return self.images.shape[-1] * self.images.shape[-2]
+    pixels: int
 
     def __call__(self, index: Tensor | slice) -> Tensor:
         return self.images[index]
@@ -81,7 +79,7 @@ def plain(backbone: str, drop_path: float = 0.0) -> nn.Module:
 def drawn(setting: Setting) -> Drawn:
     size = setting.image_size
     images = torch.randn(setting.batch, 3, size, size).to(setting.device)
-    return Drawn(images, (torch.arange(setting.batch) % CLASSES).to(setting.device))
+    return Drawn(images, (torch.arange(setting.batch) % CLASSES).to(setting.device), size**2)
 
 
 @dataclass(frozen=True)
@@ -133,8 +131,19 @@ def prediction(model: nn.Module, examples: Drawn, setting: Setting) -> Callable[
     return lambda: training.ask(model, examples, setting.precision)
 
 
+@contextmanager
+def micro_batches(number: int | None) -> Iterator[None]:
+    """As many images of a batch at once while the block runs; None: as many as `training.micro_batch` takes."""
+    before = places.here()
+    places.use(replace(before, micro_batch=number))
+    try:
+        yield
+    finally:
+        places.use(before)
+
+
 def _peft_lora(model: nn.Module, rank: int) -> nn.Module:
-    """Hugging Face PEFT's LoRA where ours is: at the fused projection, not divided by the rank, a classifier trained."""
+    """Hugging Face PEFT's LoRA where ours is: at qkv, not divided by the rank, with the classifier trained."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
@@ -145,4 +154,5 @@ def _peft_lora(model: nn.Module, rank: int) -> nn.Module:
     if not any(name.endswith("qkv") for name, _ in model.named_modules()):
         raise InputError(f"PEFT's LoRA is set beside at the fused qkv, which a {type(model).__name__} has not.")
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=["qkv"], modules_to_save=found)
-    return get_peft_model(model, config)  # type: ignore[no-any-return, arg-type]
+    carrying: nn.Module = get_peft_model(model, config)
+    return carrying

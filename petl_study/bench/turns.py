@@ -44,7 +44,7 @@ class Clock:
 def in_turns(
     works: Mapping[str, Callable[[], object]], rounds: int, seconds: Callable[[Callable[[], object]], float]
 ) -> dict[str, list[float]]:
-    """`seconds` of every piece of work: (rounds,) each. All in every round, forth and back; the first round warms up."""
+    """`seconds` of every piece of work, (rounds,) each: all in every round, forth or back; the first round warms up."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):
         for name in list(works)[:: 1 if number % 2 else -1]:
