@@ -229,6 +229,7 @@ def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, Normalisati
         len(task.classes),
         drop_path=trial.protocol.drop_path,
         image_size=_square(split.pixels, trial),
+        keep=device.startswith("cuda"),  # where a trial takes seconds, and a second copy no memory of the GPU's
     )
     if trial.head == "zero_shot":
         head: nn.Linear = model.get_classifier()  # type: ignore[operator]
