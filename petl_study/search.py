@@ -15,9 +15,9 @@ import numpy as np
 import optuna
 
 from petl_study.spec import MethodSpec, StudySpec
-from petl_study.store import Record
+from petl_study.store import ZERO_SHOT, Record
 from petl_study.tasks import Source
-from petl_study.trials import ZERO_SHOT, Trial
+from petl_study.trials import Trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from petl_study import backbones, methods, tasks
+from petl_study import backbones, methods, plan, tasks
 from petl_study.errors import InputError, unknown
 from petl_study.keep import Keep
 from petl_study.protocols import Protocol
@@ -177,8 +177,7 @@ class StudySpec(_Strict):
     @property
     def zero_shot_tasks(self) -> list[str]:
         """The tasks that the untouched backbone is asked about."""
-        asked, names = self.zero_shot, [task.name for task in self.tasks]
-        return [name for name in names if name in asked] if isinstance(asked, list) else names if asked else []
+        return plan.asked(self.zero_shot, [task.name for task in self.tasks])
 
     def space(self, method: MethodSpec) -> dict[str, Values]:
         """What is searched for `method`: its own hyperparameters, the learning rate and the weight decay."""
@@ -186,10 +185,7 @@ class StudySpec(_Strict):
 
     def trials(self, method: MethodSpec) -> int:
         """Number of search trials of `method` on one task."""
-        points = math.prod(len(values) for values in self.space(method).values())
-        if self.search.trials is None:
-            return points
-        return min(points, self.search.trials) if self.search.sampler == "grid" else self.search.trials
+        return plan.trials(method.space, self.search.model_dump())
 
     @property
     def cells(self) -> list[tuple[Source, MethodSpec]]:

@@ -9,43 +9,42 @@ from rich.table import Table
 from rich.text import Text
 
 from petl_study.console import console
-from petl_study.spec import StudySpec
-from petl_study.store import KINDS, Record, Study
-from petl_study.trials import ZERO_SHOT
+from petl_study.plan import Plan
+from petl_study.store import KINDS, ZERO_SHOT, Record, Study
 
 
 def show(path: Path) -> int:
     """Print the state of the study at `path`; 0 when it is complete, 1 when something is missing or failed."""
     study = Study.open(path)
-    spec = StudySpec.model_validate(study.spec)
+    plan = Plan(study.spec)
     records = [record for kind in KINDS[:2] for record in study.records(kind)]
     finished, failed = (Counter(map(_cell, records_of)) for records_of in _partition(records))
     out = console()
-    table = Table(title=f"{spec.name}: trials + runs finished of planned", box=None, title_justify="left")
+    table = Table(title=f"{study.spec['name']}: trials + runs finished of planned", box=None, title_justify="left")
     table.add_column("task")
-    for method in spec.methods:
-        table.add_column(method.name, justify="right")
+    for method in plan.methods:
+        table.add_column(method, justify="right")
     # A study that was begun without zero-shot runs may have some: `run --zero-shot` adds them.
     untrained = {
-        *spec.zero_shot_tasks,
+        *plan.zero_shot_tasks,
         *(record.spec["task"] for record in records if record.spec["method"] == ZERO_SHOT),
     }
     if untrained:
         table.add_column(ZERO_SHOT, justify="right")
     planned_in_all = len(untrained)
-    for task in spec.tasks:
-        row = [Text(task.name)]
-        for method in spec.methods:
+    for task in plan.tasks:
+        row = [Text(task)]
+        for method in plan.methods:
             trials = (
-                finished[task.name, method.name, "trial"],
-                spec.trials(method),
-                failed[task.name, method.name, "trial"],
+                finished[task, method, "trial"],
+                plan.trials(method),
+                failed[task, method, "trial"],
             )
-            runs = (finished[task.name, method.name, "run"], len(spec.seeds), failed[task.name, method.name, "run"])
+            runs = (finished[task, method, "run"], plan.runs, failed[task, method, "run"])
             row.append(Text(f"{_part(*trials)} + {_part(*runs)}", style=_style(trials, runs)))
             planned_in_all += trials[1] + runs[1]
-        if task.name in untrained:
-            cell = (task.name, ZERO_SHOT, "run")
+        if task in untrained:
+            cell = (task, ZERO_SHOT, "run")
             runs = (finished[cell], 1, failed[cell])
             row.append(Text(_part(*runs), style=_style(runs)))
         table.add_row(*row)

@@ -43,6 +43,7 @@ from petl_study.errors import DamagedRecord, InputError
 FORMAT = 1
 Kind = Literal["trial", "run", "ensemble"]
 KINDS: tuple[Kind, ...] = ("trial", "run", "ensemble")
+ZERO_SHOT = "zero_shot"  # the method, in records, of the backbone that nothing was trained of
 Examples = tuple[NDArray[np.str_], NDArray[np.int64]]  # ids (N,), labels (N,)
 
 _TEMPORARY = ".writing-"  # no key starts with a dot, so readers pass these by

@@ -27,14 +27,12 @@ from petl_study.protocols import Protocol
 from petl_study.store import Record, Study
 from petl_study.tasks import Source, Split, Task
 
-ZERO_SHOT = "zero_shot"  # what records call the backbone that nothing was trained of
-
 
 @dataclass(frozen=True)
 class Trial:
     """Everything that determines a result, and for a final run the search trial that it was selected by.
 
-    With ``fit="none"`` nothing is trained: the backbone under its own classifier, as method `ZERO_SHOT`.
+    With ``fit="none"`` nothing is trained: the backbone under its own classifier, as method `store.ZERO_SHOT`.
     """
 
     task: str
