@@ -11,6 +11,7 @@ Parts are cut out of images as the protocol's view gives them, not of files, whi
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,15 @@ class Augmentation:
     def __init__(self, kind: Augmented, seed: int) -> None:
         self.kind = kind
         self._chance = np.random.default_rng([seed, _STREAM])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where its generator is: numbers and text."""
+        return dict(self._chance.bit_generator.state)
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._chance.bit_generator.state = state
 
     def __call__(self, images: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
         """`images`, uint8 (B, 3, H, W), changed and normalised: float32 (B, 3, H, W)."""

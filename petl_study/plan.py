@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from petl_study import halving
+
 Space = Mapping[str, Sequence[Any]]
 
 
@@ -38,6 +40,19 @@ class Plan:
         """Search trials of `method` on one task."""
         [space] = [one["space"] for one in self.study["methods"] if one["name"] == method]
         return trials(space, self.study["search"])
+
+    def legs(self, method: str) -> list[int]:
+        """Epochs of every training in the search of `method` on one task: from the start, or from a rung to the next.
+
+        Of a search that stops trials early these are the most there can be: where some fail, fewer are gone on with.
+        """
+        search, epochs = self.study["search"], self.study["protocol"]["epochs"]
+        points, pruner = self.trials(method), search.get("pruner")
+        if not pruner:
+            return [epochs] * points
+        at = halving.rungs(epochs, pruner["factor"], pruner["first"])
+        begin = halving.brackets(points, len(at), pruner, search["seed"])
+        return [leg for legs in halving.legs(begin, at, epochs, pruner["factor"]) for leg in legs]
 
 
 def trials(space: Space, search: Mapping[str, Any]) -> int:

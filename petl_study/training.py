@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from petl_study import places
 from petl_study.augmentation import Augmentation
+from petl_study.checkpoint import Checkpoint, Parts
 from petl_study.images import Images
 from petl_study.protocols import Protocol
 from petl_study.tasks import Split
@@ -113,6 +114,9 @@ def fit(
     normalise: Normalisation,
     order: int,
     after_epoch: Callable[[], dict[str, float]] = dict,
+    start: Checkpoint | None = None,
+    stop: int | None = None,
+    leave: Callable[[Checkpoint], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train `parameters` of `model` on `split`, in place.
 
@@ -128,6 +132,12 @@ def fit(
         generator.
     after_epoch : callable
         Called at the end of every epoch; what it returns joins that epoch's row.
+    start : Checkpoint, optional
+        Where an earlier call stopped, of the same model as it was at its start, under the same protocol.
+    stop : int, optional
+        The number of epochs after which to stop; the schedule stays that of all. None: train them all.
+    leave : callable, optional
+        Given a checkpoint at the end.
 
     Returns
     -------
@@ -147,8 +157,11 @@ def fit(
     shuffle = torch.Generator().manual_seed(order)
     augment = Augmentation(protocol.augmentation, order)
     steps = math.ceil(len(split) / protocol.batch_size)
-    curve: list[dict[str, float]] = []
-    for epoch in range(protocol.epochs):
+    parts = Parts(model, parameters, optimizer, shuffle, augment)
+    if start is not None:
+        start.restore(parts)
+    curve: list[dict[str, float]] = [*start.curve] if start else []
+    for epoch in range(len(curve), stop or protocol.epochs):
         model.train()
         loss_sum = torch.zeros((), device=device)
         correct = torch.zeros((), dtype=torch.long, device=device)
@@ -172,7 +185,13 @@ def fit(
             error.curve = curve
             raise error
         row = {"epoch": epoch + 1, "lr": rate, "train_loss": mean_loss, "train_accuracy": correct.item() / len(split)}
-        curve.append({**row, **after_epoch()})
+        try:
+            curve.append({**row, **after_epoch()})
+        except Diverged as error:
+            error.curve = curve
+            raise
+    if leave is not None:
+        leave(Checkpoint.of(parts, curve))
     return curve
 
 

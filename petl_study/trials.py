@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from petl_study import backbones, memory, methods, store, tasks, training
+from petl_study import backbones, checkpoint, memory, methods, store, tasks, training
+from petl_study.checkpoint import Checkpoint
 from petl_study.errors import InputError
 from petl_study.images import Images
 from petl_study.keep import Keep
@@ -31,6 +32,9 @@ from petl_study.tasks import Source, Split, Task
 @dataclass(frozen=True)
 class Trial:
     """Everything that determines a result, and for a final run the search trial that it was selected by.
+
+    A search trial that stops after `until` epochs of its protocol's has their learning rates: it is the beginning of
+    `whole`, bit for bit.
 
     With ``fit="none"`` nothing is trained: the backbone under its own classifier, as method `store.ZERO_SHOT`.
     """
@@ -48,6 +52,7 @@ class Trial:
     study: str = field(compare=False)
     keep: Keep = field(default_factory=Keep)
     source: Source | None = None  # what `task` is made of; None: a task that ships with the package
+    until: int | None = None
     selected: dict[str, Any] | None = field(default=None, compare=False)
 
     @property
@@ -77,10 +82,17 @@ class Trial:
             # Three sources of chance, apart, so that one can be varied alone. The embedded splits are not sampled.
             "seeds": {"init": self.seed, "order": self.seed, "sampling": 0},
             "fit": self.fit,
-            # What is the default needs no word in the name: all that can be kept, and a task that its name tells.
+            # What is the default needs no word in the name: to the last epoch, all that can be kept, a task that its
+            # name tells.
+            **({"until": self.until} if self.until is not None else {}),
             **({"keep": self.keep.model_dump(mode="json")} if self.keep != Keep() else {}),
             **({"source": self.data.recorded} if self.data.recorded != self.task else {}),
         }
+
+    @property
+    def whole(self) -> Trial:
+        """The same trial to its last epoch."""
+        return replace(self, until=None)
 
     def describe(self) -> str:
         """One line for people: ``digits lora rank=8 lr=0.001 weight_decay=0.0001``."""
@@ -88,6 +100,7 @@ class Trial:
             return f"{self.task} {self.method}"
         values = {**self.hyperparameters, "lr": self.lr, "weight_decay": self.weight_decay}
         final = f" seed={self.seed}" if self.kind == "run" else ""
+        final += f", {self.until} of {self.protocol.epochs} epochs" if self.until is not None else ""
         return " ".join([self.task, self.method, *(f"{k}={v}" for k, v in values.items())]) + final
 
 
@@ -115,6 +128,7 @@ def trial_of(record: Record) -> Trial:
         keep=keep,
         source=tasks.of_record(spec),
         seed=spec["seeds"]["init"],
+        until=spec.get("until"),
         study=record.header["study"]["name"],
         selected=record.header.get("selected"),
     )
@@ -150,14 +164,16 @@ def _short(value: object) -> str:
 def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     """Train what `trial` says, if anything, and store what came of it in the study at `directory`.
 
-    A training that diverges is stored too, as failed, with its reason.
+    A training that diverges is stored too, as failed, with its reason. One that stops early leaves a checkpoint, from
+    which a later call goes on if it was made with the same versions on the same kind of machine; without one it trains
+    anew, to the same result.
     """
     study = Study(directory)
     task, view = tasks.load(trial.data), trial.protocol.view
     learned = None if trial.fit == "none" else task.split(trial.fit, view)
     header: dict[str, Any] = {
         "kind": trial.kind,
-        "status": "finished",
+        "status": "finished" if trial.until is None else "stopped",
         "error": None,
         "study": {"name": trial.study},
         "spec": trial.spec,
@@ -178,7 +194,15 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         model, normalise = build(trial, task, device)
         header["parameters"] = _count(model, trial)
         started = time.perf_counter()
-        header["curve"] = fit(model, trial, task, normalise)
+        begun = _begun(trial, study, header)
+        before = begun.made["seconds"] if begun else 0.0  # of the epochs that need not be trained again
+
+        def leave(state: Checkpoint) -> None:
+            seconds = before + time.perf_counter() - started
+            state.save(study.checkpoint(header["spec"]), environment=header["environment"], seconds=seconds)
+
+        stops = trial.until is not None
+        header["curve"] = fit(model, trial, task, normalise, start=begun, leave=leave if stops else None)
         fitted = time.perf_counter()
         logits, examples, skipped, predict_seconds = {}, {}, dict(learned.skipped) if learned else {}, 0.0
         for name in _looked_at(trial, task):
@@ -189,13 +213,13 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
             examples[name] = (split.ids, split.labels)
             skipped |= split.skipped
     except training.Diverged as error:
-        curve = getattr(error, "curve", header.get("curve", []))
+        curve = error.curve or header.get("curve", [])
+        whole = trial.whole.spec  # to its last epoch it had failed alike
         reason = {"kind": "Diverged", "message": str(error)}
-        return store.write(
-            where, {**header, "status": "failed", "error": reason, "curve": curve, "results": {}, "cost": {}}
-        )
+        failed = {"spec": whole, "status": "failed", "error": reason, "curve": curve, "results": {}, "cost": {}}
+        return store.write(study.directory(trial.kind, whole), {**header, **failed})
     header["cost"] = {
-        "fit_seconds": fitted - started,
+        "fit_seconds": before + fitted - started,
         "predict_seconds": predict_seconds,
         "peak_memory_bytes": _peak_memory(device),
     }
@@ -210,6 +234,16 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     kept = trial.kind == "run" and trial.keep.tensors_of(trial.method)
     tensors = {name: tensor.cpu().numpy() for name, tensor in tuned.items()} if kept else {}
     return store.write(where, header, logits=logits, examples=examples, tensors=tensors)
+
+
+def _begun(trial: Trial, study: Study, header: dict[str, Any]) -> Checkpoint | None:
+    """Where the trial's training stopped before, if it can go on from there to the bits that it would have had."""
+    if trial.kind != "trial":
+        return None
+    found = checkpoint.load(study.checkpoint(header["spec"]))
+    if found is None or found.made["environment"] != header["environment"]:
+        return None
+    return found if len(found.curve) <= (trial.until or trial.protocol.epochs) else None
 
 
 def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, training.Normalisation]:
@@ -262,8 +296,19 @@ def _square(images: Images, trial: Trial) -> int:
     return height
 
 
-def fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalisation) -> list[dict[str, float]]:
-    """Train `model`, as `build` made it, in place: the curve, a row an epoch, in a search with validation's figures."""
+def fit(
+    model: nn.Module,
+    trial: Trial,
+    task: Task,
+    normalise: training.Normalisation,
+    *,
+    start: Checkpoint | None = None,
+    leave: Callable[[Checkpoint], None] | None = None,
+) -> list[dict[str, float]]:
+    """Train `model`, as `build` made it, in place: the curve, a row an epoch, in a search with validation's figures.
+
+    `start` and `leave` as in `training.fit`.
+    """
     if trial.fit == "none":
         return []
     val = task.split("val", trial.protocol.view)
@@ -282,6 +327,9 @@ def fit(model: nn.Module, trial: Trial, task: Task, normalise: training.Normalis
         normalise=normalise,
         order=trial.seed,
         after_epoch=look_at_val if trial.kind == "trial" else dict,
+        start=start,
+        stop=trial.until,
+        leave=leave,
     )
 
 
