@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -70,3 +71,10 @@ def test_what_cannot_be_replayed_is_refused(grid, tmp_path, capsys):
     assert "no trial can be stopped" in capsys.readouterr().err
     assert main(["bench", "halving", str(tmp_path), "--first", "1"]) == 2
     assert "is no study" in capsys.readouterr().err
+    shutil.copytree(grid, tmp_path / "part")
+    shutil.rmtree(next((tmp_path / "part" / "trials" / "toy" / "lora").iterdir()))
+    command = ["bench", "halving", str(tmp_path / "part"), "--first", "1"]
+    assert main(command) == 0
+    assert "all 1 2 62.5%" in " ".join(capsys.readouterr().out.split())
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert "1 of 2 searches have all their trials" in capsys.readouterr().err

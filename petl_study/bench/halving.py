@@ -45,6 +45,11 @@ def run(options: argparse.Namespace) -> int:
     grid = Study.open(options.grid)
     pruned = _pruned(grid, {"name": options.pruner, "factor": options.factor, "first": options.first})
     table = replay(grid, pruned)
+    if options.out and len(table) < len(pruned.cells):
+        raise InputError(
+            f"{options.grid}: {len(table)} of {len(pruned.cells)} searches have all their trials. Let the grid be run"
+            " to its end, or leave out --out to see what there is."
+        )
     if options.out:
         engine = engines.create(options.engine, workers=options.workers, threads=1, device="cpu")
         same = table[table["same"]]
