@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from petl_study import backbones, frozen, methods, places, tasks, training
 from petl_study.augmentation import Augmentation
+from petl_study.checkpoint import Checkpoint
 from petl_study.inputs import Activations, Inputs, Normalisation, Pixels
 from petl_study.tasks import Split, Task
 
@@ -59,8 +61,13 @@ class Learning:
         self._last: NDArray[np.float32] | None = None
         self.reused_seconds = 0.0
 
-    def fit(self) -> list[dict[str, float]]:
-        """Train the model, in place: the curve, a row an epoch, in a search with what validation says after it."""
+    def fit(
+        self, *, start: Checkpoint | None = None, leave: Callable[[Checkpoint], None] | None = None
+    ) -> list[dict[str, float]]:
+        """Train the model, in place: the curve, a row an epoch, in a search with what validation says after it.
+
+        `start` and `leave` as in `training.fit`.
+        """
         trial = self._trial
         if trial.fit == "none":
             return []
@@ -84,6 +91,9 @@ class Learning:
             weight_decay=trial.weight_decay,
             order=trial.seed,
             after_epoch=look_at_val if looked is not None else dict,
+            start=start,
+            stop=trial.until,
+            leave=leave,
         )
 
     def ask(self, name: str) -> NDArray[np.float32]:
