@@ -357,12 +357,12 @@ def test_a_grids_records_are_taken_for_halving_without_training(grid, tmp_path):
 
 
 def test_a_trial_that_fails_between_rungs_is_gone_on_with_no_further(tmp_path, monkeypatch):
-    predict = training.predict
+    ask = training.ask
 
-    def sometimes(model, split, *args):
-        if len(split) == 32 and model.asked == 3:  # after the third epoch, on validation
+    def sometimes(model, examples, *args):
+        if len(examples.labels) == 32 and model.asked == 3:  # after the third epoch, on validation
             raise training.Diverged("3 of 32 examples have NaN or infinite logits")
-        return predict(model, split, *args)
+        return ask(model, examples, *args)
 
     fit = training.fit
 
@@ -374,7 +374,7 @@ def test_a_trial_that_fails_between_rungs_is_gone_on_with_no_further(tmp_path, m
         model.asked = len(kwargs["start"].curve) if kwargs["start"] and lr > 1e-3 else 0
         return fit(model, *args, after_epoch=counted, lr=lr, **kwargs)
 
-    monkeypatch.setattr(training, "predict", sometimes)
+    monkeypatch.setattr(training, "ask", sometimes)
     monkeypatch.setattr(training, "fit", counting)
     only = {**SHORT, "methods": ["full"]}
     search = {"lr": [1e-2, 2e-2], "weight_decay": [1e-4], "pruner": {"name": "halving", "factor": 2, "first": 1}}
