@@ -127,10 +127,9 @@ class Learning:
             return None
         self.reused_seconds += sum(piece.reused_seconds for piece in made)
         whole = torch.cat([piece.activations for piece in made]) if len(made) > 1 else made[0].activations
-        pixels = (
-            0 if isinstance(self._cut.rest, frozen.Classifier) else int(np.prod(self._split(name).pixels.shape[1:3]))
-        )
-        return Activations(whole, self._split(name).labels, pixels)
+        split, alone = self._split(name), isinstance(self._cut.rest, frozen.Classifier)
+        _, height, width, _ = split.pixels.shape
+        return Activations(whole, split.labels, 0 if alone else height * width)
 
     def _made(self, name: str) -> frozen.Made | None:
         assert self._cut is not None
@@ -143,6 +142,6 @@ class Learning:
             return frozen.made(self._cut, images, (*what, *model, *how))
 
     def _in_two(self) -> frozen.Cut | None:
-        images = Pixels(self._split("val").take(slice(2)), self._normalise, self._device)(slice(2))
+        images = Pixels(self._split("val"), self._normalise, self._device, hold=False)(slice(2))
         with training.precisely(self._precision, self._device):
             return frozen.cut(self._model, self._parameters, images)

@@ -204,7 +204,8 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         before = begun.made["seconds"] if begun else 0.0  # of the epochs that need not be trained again
 
         def spent() -> float:
-            return before + time.perf_counter() - started + learning.reused_seconds
+            reused = 0.0 if begun else learning.reused_seconds  # the first leg has counted it
+            return before + time.perf_counter() - started + reused
 
         def leave(state: Checkpoint) -> None:
             state.save(study.checkpoint(header["spec"]), environment=header["environment"], seconds=spent())
@@ -214,9 +215,9 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         logits, examples, skipped, predict_seconds = {}, {}, dict(learned.skipped) if learned else {}, 0.0
         for name in _looked_at(trial, task):
             split = task.split(name, view)  # one at a time, as all may not fit; making them is no cost of the method's
-            made = time.perf_counter()
+            made = time.perf_counter() + learning.reused_seconds
             logits[name] = trial.keep.rounded(learning.ask(name))
-            predict_seconds += time.perf_counter() - made
+            predict_seconds += time.perf_counter() + learning.reused_seconds - made
             examples[name] = (split.ids, split.labels)
             skipped |= split.skipped
     except training.Diverged as error:
