@@ -36,6 +36,7 @@ format: install
 
 docs: install
 	$(BIN)/python tests/methods/families.py
+	$(BIN)/python -m petl_study.catalogue
 
 lab: install
 	$(BIN)/jupyter lab notebooks

@@ -63,10 +63,26 @@ def cell_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def require_trials(trials: pd.DataFrame, *columns: str) -> None:
-    """Refuse trials that lack a column, are none, or were made under different conditions."""
+    """Refuse trials that lack a column, are none, were made under different conditions, or were stopped early.
+
+    Raises
+    ------
+    InputError
+        Of a search that stopped trials only those that looked good have an accuracy: nothing can be said of the search
+        as if all had. Says how many, and what can be asked instead.
+    """
     require_columns(trials, ["task", "method", "val_accuracy", *columns])
     require_some(trials, "trials")
     require_comparable(trials)
+    stopped = trials[trials["status"] == "stopped"] if "status" in trials else trials.iloc[:0]
+    if len(stopped):
+        cells = sorted({f"{m!r} on {t}" for m, t in zip(stopped["method"], stopped["task"], strict=True)})
+        raise InputError(
+            f"{len(stopped)} of {len(trials)} trials were stopped early, so those that finished are no sample of the"
+            f" search: {listed(cells)}."
+            " Ask a study without a pruner, or, knowing that these are the best of each search, the finished ones:"
+            " trials[trials.status != 'stopped']."
+        )
 
 
 def require_some(frame: pd.DataFrame, what: str = "runs") -> None:

@@ -29,7 +29,7 @@ from analysis.rows import (
     trial_row,
 )
 from petl_study.errors import InputError, unknown
-from petl_study.store import Kind, Record, Study
+from petl_study.store import Kind, Record, Study, furthest
 
 Paths = str | Path | Sequence[str | Path]
 TRAINED: tuple[Kind, ...] = ("trial", "run")
@@ -44,13 +44,13 @@ def load_runs(path: Paths) -> pd.DataFrame:
     DataFrame
         `task`, `group`, `method`, `seed` (of initialisation; `order_seed` and `sampling_seed` beside it); what the
         search chose: `hyperparameters` (a dict), `lr`, `weight_decay`, from `search_trials` trials of which
-        `search_failed` failed; `test_accuracy` and `val_accuracy` (fractions; the latter of the search's best trial,
-        trained on train alone), `test_loss`, `val_loss` (nats), `test_examples`, `val_examples` and `train_examples`
-        (that the run was trained on); `tuned_parameters` (without the classifier), `classifier_parameters`,
-        `model_parameters`; `bytes` (of the tuned tensors and the classifier, stored or not); `fit_seconds`,
-        `predict_seconds`, `peak_memory_bytes`, and on what: `hardware` (the processor's architecture or the GPU's
-        name), `device`, `threads`; and what it was made under: `protocol` (its name), `protocol_fingerprint`, `data`,
-        `backbone`, `weights`, `head`, `key`, `study`.
+        `search_failed` failed and `search_stopped` were stopped early; `test_accuracy` and `val_accuracy` (fractions;
+        the latter of the search's best trial, trained on train alone), `test_loss`, `val_loss` (nats), `test_examples`,
+        `val_examples` and `train_examples` (that the run was trained on); `tuned_parameters` (without the classifier),
+        `classifier_parameters`, `model_parameters`; `bytes` (of the tuned tensors and the classifier, stored or not);
+        `fit_seconds`, `predict_seconds`, `peak_memory_bytes`, and on what: `hardware` (the processor's architecture or
+        the GPU's name), `device`, `threads`; and what it was made under: `protocol` (its name), `protocol_fingerprint`,
+        `data`, `backbone`, `weights`, `head`, `key`, `study`.
     """
     return _frame([read_row(record, run_row) for record in _records(path, "run") if not record.failed], RUN)
 
@@ -61,12 +61,17 @@ def load_trials(path: Paths) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As `load_runs`, with `status` ("finished" or "failed": no accuracy), `selected`: whether a stored run was
-        made with its hyperparameters, `best_val_accuracy`: of its best epoch (`val_accuracy` is of its last), and
-        `classes`: how many the task has.
+        As `load_runs`, with `status` ("finished", or "failed": no accuracy, or "stopped" by the search's pruner),
+        `selected`: whether a stored run was made with its hyperparameters, `epochs`: how many it trained,
+        `best_val_accuracy`: of its best epoch (`val_accuracy` is of its last), and `classes`: how many the task has.
+
+        A stopped trial has no `val_accuracy`, so that it is not taken for a finished one: `stopped_val_accuracy` is
+        what it had reached after its `epochs`. Where studies are joined, and another finished the same trial, that
+        counts.
     """
     winners = {record.header.get("selected", {}).get("trial") for record in _records(path, "run")}
-    rows = [read_row(record, trial_row) | {"selected": record.key in winners} for record in _records(path, "trial")]
+    trials = furthest(_records(path, "trial"))
+    rows = [read_row(record, trial_row) | {"selected": record.key in winners} for record in trials]
     return _frame(rows, TRIAL)
 
 

@@ -19,13 +19,13 @@ RUN = [
     *("task", "group", "method", "seed", "order_seed", "sampling_seed", "hyperparameters", "lr", "weight_decay"),
     *("test_accuracy", "test_loss", "test_examples", "val_accuracy", "val_loss", "val_examples", "train_examples"),
     *("tuned_parameters", "classifier_parameters", "model_parameters", "bytes"),
-    *("fit_seconds", "predict_seconds", "peak_memory_bytes", "search_trials", "search_failed"),
+    *("fit_seconds", "predict_seconds", "peak_memory_bytes", "search_trials", "search_failed", "search_stopped"),
     *MEASURED_ON,
     *MADE_UNDER,
 ]
 TRIAL = [
     *("task", "group", "method", "hyperparameters", "lr", "weight_decay", "status", "selected"),
-    *("val_accuracy", "val_loss", "val_examples", "best_val_accuracy", "classes"),
+    *("epochs", "val_accuracy", "val_loss", "val_examples", "best_val_accuracy", "stopped_val_accuracy", "classes"),
     *("tuned_parameters", "fit_seconds", "peak_memory_bytes"),
     *MEASURED_ON,
     *MADE_UNDER,
@@ -71,19 +71,22 @@ def run_row(record: Record) -> Row:
         "predict_seconds": header["cost"]["predict_seconds"],
         "search_trials": selected.get("trials"),
         "search_failed": selected.get("failed"),
+        "search_stopped": selected.get("stopped", 0) if selected else None,
     }
 
 
 def trial_row(record: Record) -> Row:
-    header = record.header
+    header, results = record.header, {} if record.stopped else record.header["results"]
     seen = [row["val_accuracy"] for row in header.get("curve") or () if "val_accuracy" in row]
     return {
         **_trained(record),
         "status": header["status"],
-        **_scores(header["results"], "val"),
+        "epochs": record.epochs,
+        **_scores(results, "val"),
         "val_examples": header["results"].get("val", {}).get("examples"),
         # A failed trial has no result, so the epochs before are none either.
-        "best_val_accuracy": max(seen, default=None) if header["results"] else None,
+        "best_val_accuracy": max(seen, default=None) if results else None,
+        "stopped_val_accuracy": header["results"]["val"]["accuracy"] if record.stopped else None,
         "classes": len(header["task"]["classes"]),
     }
 

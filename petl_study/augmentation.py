@@ -11,16 +11,14 @@ Parts are cut out of images as the protocol's view gives them, not of files, whi
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-Kind = Literal["none", "flip", "crop-flip", "randaugment"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-CROPS: tuple[Kind, ...] = ("crop-flip", "randaugment")  # train on parts of images
+from petl_study.protocols import Augmented
 
 _STREAM = 1  # sets these draws apart from those of the order of examples, whose seed they share
 _GREY = [128.0, 128.0, 128.0]  # where an operation moves an image away from its border
@@ -30,9 +28,18 @@ _STRENGTH, _STRENGTHS = 27, 31  # torchvision counts 0 to 30: nine tenths of the
 class Augmentation:
     """Augments batches, one after the other; a `seed` gives the same changes again, whatever else draws numbers."""
 
-    def __init__(self, kind: Kind, seed: int) -> None:
+    def __init__(self, kind: Augmented, seed: int) -> None:
         self.kind = kind
         self._chance = np.random.default_rng([seed, _STREAM])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where its generator is: numbers and text."""
+        return dict(self._chance.bit_generator.state)
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._chance.bit_generator.state = state
 
     def __call__(self, images: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
         """`images`, uint8 (B, 3, H, W), changed and normalised: float32 (B, 3, H, W)."""
@@ -48,7 +55,7 @@ class Augmentation:
 Transform = Callable[[Tensor], Tensor]  # of one image (3, H, W)
 
 
-def _transforms(kind: Kind, size: tuple[int, int]) -> tuple[Transform, Transform | None]:
+def _transforms(kind: Augmented, size: tuple[int, int]) -> tuple[Transform, Transform | None]:
     """What happens to an image before it is normalised, and what after."""
     flip = v2.RandomHorizontalFlip()
     if kind == "flip":

@@ -96,10 +96,14 @@ _PARTS = {
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    cores = os.cpu_count() or 1
     parser.add_argument("--out", type=Path, help="where results go (default: runs/<name of the study>)")
     parser.add_argument("--engine", default="processes", help="serial or processes (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=cores, help="trials at once (default: one a core, %(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="trials at once: on a GPU that one trial does not fill, several share it (default: one a core"
+        f" ({os.cpu_count() or 1}), and with a GPU one)",
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of one trial (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
     parser.add_argument(
@@ -157,6 +161,8 @@ def _run(study: str, options: argparse.Namespace) -> int:
 
     from petl_study import engines, progress, runner, spec
 
+    if options.workers is None:
+        options.workers = 1 if options.device.startswith("cuda") else os.cpu_count() or 1
     for name in ("workers", "threads"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be a whole number of at least 1, got {getattr(options, name)}.")

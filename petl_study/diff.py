@@ -126,7 +126,7 @@ def of_run(record: Record) -> Sections:
             "lr": spec["lr"],
             "weight_decay": spec["weight_decay"],
         },
-        "made": {"as": header["kind"]},
+        "made": {"as": header["kind"], "epochs": "all" if spec.get("until") is None else spec["until"]},
         "seeds": dict(spec["seeds"]),
         "keep": _flat(spec.get("keep", {})),
         "environment": _flat(header["environment"]),

@@ -37,10 +37,13 @@ class Inputs(Protocol):
         (N,), on the device that trains.
     pixels : int
         Of one example: what a model remembers of it for the way back grows with them. 0: next to nothing.
+    augment : Augmentation, optional
+        What draws how the examples of a batch are changed.
     """
 
     labels: Tensor
     pixels: int
+    augment: Augmentation | None
 
     def __call__(self, index: Tensor | slice) -> Tensor:
         """The examples at `index`, on the device that trains: (B, ...)."""
@@ -66,7 +69,7 @@ class Pixels:
         augment: Augmentation | None = None,
         hold: bool = True,
     ) -> None:
-        self._images, self._normalise, self._device, self._augment = split.pixels, normalise, device, augment
+        self._images, self._normalise, self._device, self.augment = split.pixels, normalise, device, augment
         _, height, width, _ = self._images.shape
         self.labels = torch.from_numpy(split.labels).to(device)
         self.pixels = height * width
@@ -74,7 +77,7 @@ class Pixels:
 
     def __call__(self, index: Tensor | slice) -> Tensor:
         images = self._read(index) if self._held is None else self._held[index]
-        return self._augment(images, self._normalise) if self._augment else self._normalise(images)
+        return self.augment(images, self._normalise) if self.augment else self._normalise(images)
 
     def _read(self, index: Tensor | slice) -> Tensor:
         return to_tensor(self._images[index if isinstance(index, slice) else index.cpu().numpy()], self._device)
@@ -82,6 +85,8 @@ class Pixels:
 
 class Activations:
     """What a frozen part made of N images, (N, ...), for the part that learns."""
+
+    augment: Augmentation | None = None
 
     def __init__(self, made: Tensor, labels: NDArray[np.int64], pixels: int) -> None:
         self._made, self.labels, self.pixels = made, torch.from_numpy(labels).to(made.device), pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from petl_study import backbones, frozen, methods, places, tasks, training
 from petl_study.augmentation import Augmentation
+from petl_study.checkpoint import Checkpoint
 from petl_study.inputs import Activations, Inputs, Normalisation, Pixels
 from petl_study.tasks import Split, Task
 
@@ -59,8 +61,13 @@ class Learning:
         self._last: NDArray[np.float32] | None = None
         self.reused_seconds = 0.0
 
-    def fit(self) -> list[dict[str, float]]:
-        """Train the model, in place: the curve, a row an epoch, in a search with what validation says after it."""
+    def fit(
+        self, *, start: Checkpoint | None = None, leave: Callable[[Checkpoint], None] | None = None
+    ) -> list[dict[str, float]]:
+        """Train the model, in place: the curve, a row an epoch, in a search with what validation says after it.
+
+        `start` and `leave` as in `training.fit`.
+        """
         trial = self._trial
         if trial.fit == "none":
             return []
@@ -84,6 +91,9 @@ class Learning:
             weight_decay=trial.weight_decay,
             order=trial.seed,
             after_epoch=look_at_val if looked is not None else dict,
+            start=start,
+            stop=trial.until,
+            leave=leave,
         )
 
     def ask(self, name: str) -> NDArray[np.float32]:
@@ -117,10 +127,9 @@ class Learning:
             return None
         self.reused_seconds += sum(piece.reused_seconds for piece in made)
         whole = torch.cat([piece.activations for piece in made]) if len(made) > 1 else made[0].activations
-        pixels = (
-            0 if isinstance(self._cut.rest, frozen.Classifier) else int(np.prod(self._split(name).pixels.shape[1:3]))
-        )
-        return Activations(whole, self._split(name).labels, pixels)
+        split, alone = self._split(name), isinstance(self._cut.rest, frozen.Classifier)
+        _, height, width, _ = split.pixels.shape
+        return Activations(whole, split.labels, 0 if alone else height * width)
 
     def _made(self, name: str) -> frozen.Made | None:
         assert self._cut is not None
@@ -133,6 +142,6 @@ class Learning:
             return frozen.made(self._cut, images, (*what, *model, *how))
 
     def _in_two(self) -> frozen.Cut | None:
-        images = Pixels(self._split("val").take(slice(2)), self._normalise, self._device)(slice(2))
+        images = Pixels(self._split("val"), self._normalise, self._device, hold=False)(slice(2))
         with training.precisely(self._precision, self._device):
             return frozen.cut(self._model, self._parameters, images)

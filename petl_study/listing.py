@@ -1,8 +1,12 @@
-"""Tables of what there is: methods, tasks, backbones, protocols. And the page of one method."""
+"""Tables of what there is: methods, tasks, backbones, protocols. And the page of one method.
+
+A table imports nothing heavy (`catalogue`); a method's page applies the method.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -10,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from petl_study import catalogue
 from petl_study.console import console
 
 
@@ -18,25 +23,19 @@ def methods() -> None:
 
     What takes seconds, to look at a task or to import an optional package, is left to the method's page.
     """
-    from petl_study import methods
-    from petl_study.methods import _facts, _plugins
-
     table = _table("method", "trains of ViT-B/16", "merges", "search space", "source")
     table.columns[1].justify = "right"
-    for name in methods.list_methods():
-        cls, at_defaults = methods.get(name), methods.create(name)
-        size = merges = ""
-        if cls.extra is None:
-            size = "" if _facts.looks_at_data(at_defaults) else f"{_facts.trained(at_defaults)[0]:,}"
-            merges = "no" if _facts.unmergeable(at_defaults) else "yes"
-        space = "; ".join(f"{key} {_set(values)}" for key, values in methods.search_space(name).items())
-        package = _plugins.origin(cls)
-        source = f"{cls.paper} [from {package}]" if package else cls.paper
-        table.add_row(name, size, merges, Text(space or "learning rate and weight decay only"), Text(source))
+    known, failures = catalogue.methods_here()
+    for one in known:
+        size = "" if one.trains is None else f"{one.trains:,}"
+        merges = {None: "", True: "yes", False: "no"}[one.merges]
+        space = "; ".join(f"{key} {_set(values)}" for key, values in one.space.items())
+        source = f"{one.paper} [from {one.package}]" if one.package else one.paper
+        table.add_row(one.name, size, merges, Text(space or "learning rate and weight decay only"), Text(source))
     out = console()
     out.print(table)
     out.print("At the defaults; what is left open here, and more, tells `petl-study methods NAME`.", markup=False)
-    for failure in _plugins.failures():
+    for failure in failures:
         out.print(failure, style="red", markup=False)
 
 
@@ -104,20 +103,18 @@ def _start(moved: float) -> str:
 
 def tasks() -> None:
     """Print every task with its group, classes and shift sets."""
-    from petl_study import tasks
-
+    known = catalogue.read()
     table = _table("task", "group", "classes", "shift sets", "what it is")
-    for name in tasks.list_tasks():
-        info = tasks.info(name)
-        kinds = sorted({shift.partition(":")[0] for shift in info.shift_sets})
-        severities = len(info.shift_sets) // len(kinds) if kinds else 0
+    for task in known.tasks:
+        kinds = sorted({shift.partition(":")[0] for shift in task.shift_sets})
+        severities = len(task.shift_sets) // len(kinds) if kinds else 0
         shifts = f"{', '.join(kinds)} x {severities}" if kinds else "none"
-        table.add_row(name, info.group, str(len(info.classes)), shifts, info.summary)
+        table.add_row(task.name, task.group, str(task.classes), shifts, task.summary)
     out = console()
     out.print(table)
     out.print("\nOf images of your own, and of data sets that lie below --data:")
     found = _table("task", "what it is")
-    for loader in tasks.list_loaders():
+    for loader in known.loaders:
         found.add_row(loader.example, Text(loader.summary))
     out.print(found)
     out.print(
@@ -158,22 +155,17 @@ _ALSO = {"ViT": "ViT, CLIP, DINOv2"}  # of one family: what is called otherwise
 def backbones() -> None:
     """Print every backbone with its size and the classes its own classifier knows, and which methods work on which.
 
-    The latter is found by applying them; those that an optional package brings are left to docs/families.md.
+    What works with an optional package is left to docs/families.md.
     """
-    from petl_study import backbones, methods
-    from petl_study.methods import _facts, _specimens
-
     table = _table("backbone", "parameters", "image size", "own classes", "what it is")
-    for name in backbones.list_backbones():
-        info = backbones.info(name)
-        table.add_row(name, f"{info.parameters:,}", f"{info.image_size} px", str(len(info.classes)), info.summary)
+    for one in catalogue.read().backbones:
+        table.add_row(one.name, f"{one.parameters:,}", f"{one.image_size} px", str(one.classes), one.summary)
     out = console()
     out.print(table)
-    names = [name for name in methods.list_methods() if methods.get(name).extra is None]
-    on = {name: _facts.families(methods.create(name)) for name in names}
-    out.print(f"\nMethods that work, of {len(names)}, at their defaults:")
-    for family in _specimens.FAMILIES:
-        lacking = [name for name in names if family not in on[name]]
+    known = {one.name: one.families for one in catalogue.methods_here()[0] if one.families is not None}
+    out.print(f"\nMethods that work, of {len(known)}, at their defaults:")
+    for family in dict.fromkeys(itertools.chain.from_iterable(known.values())):
+        lacking = [name for name, families in known.items() if family not in families]
         told = f"all but {', '.join(lacking)}" if lacking else "all"
         out.print(f"  {_ALSO.get(family, family)}: {told}", markup=False, highlight=False, soft_wrap=True)
     out.print(

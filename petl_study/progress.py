@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from petl_study.plan import Plan
 from petl_study.spec import StudySpec
 from petl_study.store import Record
 from petl_study.trials import Trial
@@ -27,9 +28,12 @@ class Progress:
         self, study: StudySpec, console: Console, capacity: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.console, self.clock, self.capacity = console, clock, capacity
-        self.total = sum(study.trials(method) + len(study.seeds) for _, method in study.cells)
-        self.total += len(study.zero_shot_tasks)
-        self.done = self.trained = self.failed = 0
+        plan = Plan(study.model_dump())
+        legs = [plan.legs(method.name) + [study.protocol.epochs] * len(study.seeds) for _, method in study.cells]
+        self.total = sum(map(len, legs)) + len(study.zero_shot_tasks)
+        self.epochs = sum(map(sum, legs))  # to be trained in all, and done
+        self.done = self.epochs_done = self.epochs_trained = self.failed = 0
+        self.reached: dict[str, int] = {}  # epochs that a trial was trained for so far
         self.running: dict[int, tuple[str, float]] = {}
         self.best: dict[str, tuple[float, str]] = {}  # task: (validation accuracy, method)
         self.began = clock()
@@ -40,9 +44,14 @@ class Progress:
     def finished(self, trial: Trial, record: Record, stored_before: bool) -> None:
         self.running.pop(id(trial), None)
         self.done += 1
-        self.trained += not stored_before
+        if trial.fit != "none":
+            name, upto = trial.whole.describe(), trial.until or trial.protocol.epochs
+            epochs = upto - self.reached.get(name, 0)
+            self.reached[name] = upto
+            self.epochs_done += epochs
+            self.epochs_trained += 0 if stored_before else epochs
         self.failed += record.failed
-        if trial.kind == "trial" and not record.failed:
+        if record.header["kind"] == "trial" and record.header["status"] == "finished":
             result = (record.header["results"]["val"]["accuracy"], trial.method)
             self.best[trial.task] = max(result, self.best.get(trial.task, (-1.0, "")))
 
@@ -50,10 +59,10 @@ class Progress:
         self.console.print(f"{task} {method}: no final run, all {trials} trials failed", style="red", markup=False)
 
     def left(self) -> float | None:
-        """Seconds to the end at the pace so far; None before there is one."""
-        if not self.trained:
+        """Seconds to the end at the pace so far, epoch by epoch; None before there is one."""
+        if not self.epochs_trained:
             return None
-        return (self.clock() - self.began) / self.trained * (self.total - self.done)
+        return (self.clock() - self.began) / self.epochs_trained * (self.epochs - self.epochs_done)
 
     def summary(self) -> str:
         """One line: counts, time, and time left."""

@@ -7,15 +7,17 @@ project averages or ranks them together. docs/protocols.md says where each of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from petl_study.augmentation import CROPS, Kind
 from petl_study.errors import InputError, unknown
 from petl_study.images import Resize, View
 
 Precision = Literal["fp32", "bf16"]
+Augmented = Literal["none", "flip", "crop-flip", "randaugment"]  # what each does: `augmentation`
+AUGMENTATIONS: tuple[Augmented, ...] = get_args(Augmented)
+CROPS: tuple[Augmented, ...] = ("crop-flip", "randaugment")  # train on parts of images
 
 
 class Protocol(BaseModel):
@@ -38,7 +40,7 @@ class Protocol(BaseModel):
     resize: Resize = "none"
     image_size: int | None = Field(default=None, ge=8)  # pixels of a side, of images that are resized
     normalisation: Literal["backbone", "imagenet", "none"] = "backbone"  # whose mean and std; none: inputs in [0, 1]
-    augmentation: Kind = "none"  # of images that are trained on
+    augmentation: Augmented = "none"  # of images that are trained on
     precision: Precision = "fp32"  # of a model's matrix products; bf16: torch's autocast
     selection: Literal["val_accuracy_last_epoch"] = "val_accuracy_last_epoch"  # ties go to the lower validation loss
     final_fit: Literal["trainval"] = "trainval"

@@ -79,11 +79,20 @@ def run(spec: StudySpec, directory: Path, engine: Engine, listener: Listener) ->
 
         def deliver(batch: _Batch, i: int, record: Record, stored_before: bool) -> None:
             batch.records[i] = record
+            if spec.rungs and batch.trials[i].kind == "trial":
+                study.supersede(record)
+                if not record.stopped:
+                    study.forget(record.spec)
             outcome.failed += record.failed
             listener.finished(batch.trials[i], record, stored_before)
             if len(batch.records) < len(batch.trials):
                 return
-            if following := batch.next():
+            following = batch.next()
+            going_on = [trial.whole for trial in following.trials] if following else []
+            for trial in batch.trials:
+                if trial.until is not None and trial.whole not in going_on:
+                    study.forget(trial.spec)
+            if following:
                 waiting.extendleft((following, i) for i in reversed(range(len(following.trials))))
             elif all(r.failed for r in batch.records.values()) and batch.trials[0].kind == "trial":
                 listener.without_result(batch.trials[0].task, batch.trials[0].method, len(batch.trials))
@@ -98,7 +107,7 @@ def run(spec: StudySpec, directory: Path, engine: Engine, listener: Listener) ->
                     waiting.extend((first, i) for i in range(len(first.trials)))
                 batch, i = waiting.popleft()
                 trial = batch.trials[i]
-                if record := study.find(trial.kind, trial.spec):
+                if record := study.furthest(trial.spec) if trial.kind == "trial" else study.find("run", trial.spec):
                     outcome.stored_before += 1
                     deliver(batch, i, record, stored_before=True)
                 else:

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from petl_study import backbones, methods, tasks
+from petl_study import backbones, halving, methods, plan, tasks
 from petl_study.errors import InputError, unknown
 from petl_study.keep import Keep
 from petl_study.protocols import Protocol
@@ -36,6 +36,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Pruner(_Strict):
+    """Which trials are stopped before their last epoch, and when (see `halving`)."""
+
+    name: Literal["halving", "hyperband"]
+    factor: int = Field(default=3, ge=2)  # of the trials at a rung one in so many goes on; rungs are as far apart
+    first: int = Field(ge=1)  # the fewest epochs after which a trial may be stopped
+
+
 class Search(_Strict):
     """How each method is searched on each task: which points, how many, in what order."""
 
@@ -44,6 +52,7 @@ class Search(_Strict):
     lr: list[float] = Field(default=[1e-3, 1e-2], min_length=1)
     weight_decay: list[float] = Field(default=[1e-4, 1e-3], min_length=1)
     seed: int = Field(default=0, ge=0)  # of the sampler, and of initialisation and data order in the search's trials
+    pruner: Pruner | None = None  # None: every trial is trained to its end
 
     @field_validator("lr", "weight_decay")
     @classmethod
@@ -58,7 +67,17 @@ class Search(_Strict):
             raise ValueError(
                 f"sampler {self.sampler!r} needs a number of trials, such as `trials: 20`; only a grid has an end"
             )
+        if self.sampler == "tpe" and self.pruner:
+            raise ValueError(
+                f"sampler 'tpe' asks for one trial at a time, and pruner {self.pruner.name!r} compares them at a rung"
+                " all together. Leave the pruner out, or take sampler grid or random"
+            )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A search that trains every trial to its end says nothing of pruners."""
+        return {key: value for key, value in handler(self).items() if key != "pruner" or value}
 
 
 class MethodSpec(_Strict):
@@ -151,6 +170,26 @@ class StudySpec(_Strict):
                 raise unknown("task", name, names, where="zero_shot")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_pruned(self) -> StudySpec:
+        """Rungs lie within the protocol's epochs, and after its warm-up."""
+        if not self.search.pruner:
+            return self
+        factor, first = self.search.pruner.factor, self.search.pruner.first
+        epochs, warm_up = self.protocol.epochs, self.protocol.warmup_epochs
+        if not self.rungs:
+            known = ", ".join(map(str, halving.rungs(epochs, factor, 1))) or "none"
+            raise ValueError(
+                f"search.pruner: no trial can be stopped, as {epochs} epochs and factor {factor} allow rungs after"
+                f" {known} epochs, and first is {first}. Give a smaller `first`, or another factor"
+            )
+        if self.rungs[0] <= warm_up:
+            raise ValueError(
+                f"search.pruner: the first rung is after {self.rungs[0]} epochs, and the learning rate rises for"
+                f" {warm_up}: trials cannot be judged before. Give `first: {warm_up + 1}`, or a shorter warm-up"
+            )
+        return self
+
     @model_serializer(mode="wrap")
     def _without_what_is_not_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A study that asks for no zero-shot run says nothing of it."""
@@ -177,8 +216,7 @@ class StudySpec(_Strict):
     @property
     def zero_shot_tasks(self) -> list[str]:
         """The tasks that the untouched backbone is asked about."""
-        asked, names = self.zero_shot, [task.name for task in self.tasks]
-        return [name for name in names if name in asked] if isinstance(asked, list) else names if asked else []
+        return plan.asked(self.zero_shot, [task.name for task in self.tasks])
 
     def space(self, method: MethodSpec) -> dict[str, Values]:
         """What is searched for `method`: its own hyperparameters, the learning rate and the weight decay."""
@@ -186,10 +224,13 @@ class StudySpec(_Strict):
 
     def trials(self, method: MethodSpec) -> int:
         """Number of search trials of `method` on one task."""
-        points = math.prod(len(values) for values in self.space(method).values())
-        if self.search.trials is None:
-            return points
-        return min(points, self.search.trials) if self.search.sampler == "grid" else self.search.trials
+        return plan.trials(method.space, self.search.model_dump())
+
+    @property
+    def rungs(self) -> list[int]:
+        """After how many epochs the trials of a search are compared; none where each is trained to its end."""
+        pruner = self.search.pruner
+        return halving.rungs(self.protocol.epochs, pruner.factor, pruner.first) if pruner else []
 
     @property
     def cells(self) -> list[tuple[Source, MethodSpec]]:
@@ -268,7 +309,12 @@ def _distinct(values: list[Any], kind: str) -> list[Any]:
     return values
 
 
-_MODELS: dict[str, type[BaseModel]] = {"search": Search, "protocol": Protocol, "keep": Keep}
+_MODELS: dict[str, type[BaseModel]] = {
+    "search": Search,
+    "search.pruner": Pruner,
+    "protocol": Protocol,
+    "keep": Keep,
+}
 
 
 def _explain(error: Any) -> str:
@@ -276,8 +322,9 @@ def _explain(error: Any) -> str:
     *above, last = error["loc"] or ("",)
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        model = _MODELS.get(str(above[0]) if above else "", StudySpec)
-        return str(unknown("key", last, model.model_fields, where=".".join(map(str, above)) or "top level"))
+        where = ".".join(map(str, above))
+        model = _MODELS.get(where, StudySpec)
+        return str(unknown("key", last, model.model_fields, where=where or "top level"))
     if error["type"] == "missing":
         return f"{place}: this key is missing; the study file must give it."
     if error["type"] in ("value_error", "assertion_error"):

@@ -9,43 +9,45 @@ from rich.table import Table
 from rich.text import Text
 
 from petl_study.console import console
-from petl_study.spec import StudySpec
-from petl_study.store import KINDS, Record, Study
-from petl_study.trials import ZERO_SHOT
+from petl_study.plan import Plan
+from petl_study.store import KINDS, ZERO_SHOT, Record, Study, furthest
 
 
 def show(path: Path) -> int:
     """Print the state of the study at `path`; 0 when it is complete, 1 when something is missing or failed."""
     study = Study.open(path)
-    spec = StudySpec.model_validate(study.spec)
-    records = [record for kind in KINDS[:2] for record in study.records(kind)]
-    finished, failed = (Counter(map(_cell, records_of)) for records_of in _partition(records))
+    plan = Plan(study.spec)
+    records = furthest(record for kind in KINDS[:2] for record in study.records(kind))
+    finished, failed, stopped = (
+        Counter(_cell(record) for record in records if record.header["status"] == status)
+        for status in ("finished", "failed", "stopped")
+    )
     out = console()
-    table = Table(title=f"{spec.name}: trials + runs finished of planned", box=None, title_justify="left")
+    table = Table(title=f"{study.spec['name']}: trials + runs finished of planned", box=None, title_justify="left")
     table.add_column("task")
-    for method in spec.methods:
-        table.add_column(method.name, justify="right")
+    for method in plan.methods:
+        table.add_column(method, justify="right")
     # A study that was begun without zero-shot runs may have some: `run --zero-shot` adds them.
     untrained = {
-        *spec.zero_shot_tasks,
+        *plan.zero_shot_tasks,
         *(record.spec["task"] for record in records if record.spec["method"] == ZERO_SHOT),
     }
     if untrained:
         table.add_column(ZERO_SHOT, justify="right")
-    planned_in_all = len(untrained)
-    for task in spec.tasks:
-        row = [Text(task.name)]
-        for method in spec.methods:
-            trials = (
-                finished[task.name, method.name, "trial"],
-                spec.trials(method),
-                failed[task.name, method.name, "trial"],
-            )
-            runs = (finished[task.name, method.name, "run"], len(spec.seeds), failed[task.name, method.name, "run"])
+    planned_in_all, ended = len(untrained), 0
+    for task in plan.tasks:
+        row = [Text(task)]
+        for method in plan.methods:
+            cell = (task, method, "trial")
+            runs = (finished[task, method, "run"], plan.runs, failed[task, method, "run"])
+            # Once there are runs the search is over, and what was stopped stays so.
+            over = stopped[cell] if runs[0] or runs[2] else 0
+            trials = (finished[cell] + over, plan.trials(method), failed[cell], stopped[cell])
+            ended += over
             row.append(Text(f"{_part(*trials)} + {_part(*runs)}", style=_style(trials, runs)))
             planned_in_all += trials[1] + runs[1]
-        if task.name in untrained:
-            cell = (task.name, ZERO_SHOT, "run")
+        if task in untrained:
+            cell = (task, ZERO_SHOT, "run")
             runs = (finished[cell], 1, failed[cell])
             row.append(Text(_part(*runs), style=_style(runs)))
         table.add_row(*row)
@@ -53,8 +55,16 @@ def show(path: Path) -> int:
     for record in records:
         if record.failed:
             out.print(f"failed: {'/'.join(record.path.parts[-4:])}: {record.header['error']['message']}", markup=False)
-    done = sum(finished.values())
+    done = sum(finished.values()) + ended
     out.print(f"{done} of {planned_in_all} finished, {sum(failed.values())} failed.")
+    if stopped:
+        of_trials = [record.epochs for record in records if record.header["kind"] == "trial"]
+        epochs, whole = sum(of_trials), len(of_trials) * study.spec["protocol"]["epochs"]
+        out.print(
+            f"Of {len(of_trials)} trials {sum(stopped.values())} are stopped at a rung, {sum(stopped.values()) - ended}"
+            f" of them in searches under way; trained: {epochs:,} epochs, {epochs / whole:.0%} of all that they have.",
+            highlight=False,
+        )
     return 0 if done == planned_in_all else 1
 
 
@@ -62,15 +72,12 @@ def _cell(record: Record) -> tuple[str, str, str]:
     return record.spec["task"], record.spec["method"], record.header["kind"]
 
 
-def _partition(records: list[Record]) -> tuple[list[Record], list[Record]]:
-    return [r for r in records if not r.failed], [r for r in records if r.failed]
+def _part(finished: int, planned: int, failed: int, stopped: int = 0) -> str:
+    apart = [f"{count} {what}" for count, what in ((stopped, "stopped"), (failed, "failed")) if count]
+    return f"{finished}/{planned}" + (f" ({', '.join(apart)})" if apart else "")
 
 
-def _part(finished: int, planned: int, failed: int) -> str:
-    return f"{finished}/{planned}" + (f" ({failed} failed)" if failed else "")
-
-
-def _style(*parts: tuple[int, int, int]) -> str:
-    if any(failed for _, _, failed in parts):
+def _style(*parts: tuple[int, ...]) -> str:
+    if any(failed for _, _, failed, *_ in parts):
         return "red"
-    return "green" if all(finished == planned for finished, planned, _ in parts) else "yellow"
+    return "green" if all(finished == planned for finished, planned, *_ in parts) else "yellow"

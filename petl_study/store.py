@@ -4,6 +4,8 @@
     STUDY/trials/<task>/<method>/<key>/         a search trial: trained on train, looked at on val
     STUDY/runs/<task>/<method>/<key>/           a final run: trained on train + val, looked at on test and shift sets
     STUDY/ensembles/<task>/<method>/<key>/      what a combination of runs says
+    STUDY/checkpoints/<task>/<method>/<key>.safetensors     where a trial that was stopped can be gone on with, while
+                                                            its search is under way
 
 and in each of these directories
 
@@ -25,7 +27,8 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +46,7 @@ from petl_study.errors import DamagedRecord, InputError
 FORMAT = 1
 Kind = Literal["trial", "run", "ensemble"]
 KINDS: tuple[Kind, ...] = ("trial", "run", "ensemble")
+ZERO_SHOT = "zero_shot"  # the method, in records, of the backbone that nothing was trained of
 Examples = tuple[NDArray[np.str_], NDArray[np.int64]]  # ids (N,), labels (N,)
 
 _TEMPORARY = ".writing-"  # no key starts with a dot, so readers pass these by
@@ -94,6 +98,16 @@ class Record:
     @property
     def failed(self) -> bool:
         return self.header["status"] == "failed"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is of a trial that a search stopped before its last epoch."""
+        return self.header["status"] == "stopped"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were trained, with those before a checkpoint from which it went on."""
+        return len(self.header.get("curve") or ())
 
     @property
     def sets(self) -> list[str]:
@@ -309,17 +323,95 @@ class Study:
         directory = self.directory(kind, spec)
         return read(directory) if directory.exists() else None
 
+    def furthest(self, spec: Mapping[str, Any]) -> Record | None:
+        """The record of the trial that `spec` determines, or of the same trial when it had been trained on.
+
+        The first epochs of that are the epochs of this, bit for bit, and its curve tells what they brought.
+        """
+        for further in _further(spec):
+            if (record := self.find("trial", further)) and (record.failed or record.epochs >= spec.get("until", 0)):
+                return record
+        return None
+
+    def supersede(self, record: Record) -> None:
+        """Remove what lies here of the same trial when it had been trained for fewer epochs."""
+        whole = {name: value for name, value in record.spec.items() if name != "until"}
+        for until in range(1, record.spec.get("until", record.spec["protocol"]["epochs"])):
+            shorter = self.directory("trial", {**whole, "until": until})
+            if shorter.exists():
+                gone = shorter.with_name(f"{_TEMPORARY}{shorter.name}")  # out of sight at once
+                shorter.rename(gone)
+                shutil.rmtree(gone)
+
+    def checkpoint(self, spec: Mapping[str, Any]) -> Path:
+        """Where the trial that `spec` determines, whole or stopped, leaves what it can be gone on with from."""
+        whole = {name: value for name, value in spec.items() if name != "until"}
+        directory = self.directory("trial", whole)
+        return self.path / "checkpoints" / directory.relative_to(self.path / "trials").with_suffix(".safetensors")
+
+    def forget(self, spec: Mapping[str, Any]) -> None:
+        """Remove the checkpoint of a trial that nothing goes on with, and the directories that held nothing else."""
+        path = self.checkpoint(spec)
+        path.unlink(missing_ok=True)
+        for above in path.parents[:3]:
+            with suppress(OSError):  # there is something in it, or it is gone
+                above.rmdir()
+
     def records(self, kind: Kind, task: str | None = None) -> Iterator[Record]:
-        """Every record of `kind`, in a fixed order; of one task only where `task` is given."""
+        """Every record of `kind`, in a fixed order; of one task only where `task` is given.
+
+        Of a trial that is being trained on, what went furthest when it was looked for.
+        """
         for directory in sorted((self.path / f"{kind}s").glob(f"{safe_name(task) if task else '*'}/*/*")):
             if not directory.name.startswith(_TEMPORARY):
-                yield read(directory)
+                try:
+                    yield read(directory)
+                except DamagedRecord:
+                    if directory.exists():  # else it was superseded meanwhile
+                        raise
 
     def sweep(self) -> None:
         """Remove what interrupted writers of trials and runs left. Only while no one else runs this study."""
         for kind in ("trial", "run"):  # an ensemble may be in the making beside a running study
             for left in (self.path / f"{kind}s").glob(f"*/*/{_TEMPORARY}*"):
                 shutil.rmtree(left)
+        for file in (self.path / "checkpoints").glob(f"*/*/{_TEMPORARY}*"):
+            file.unlink()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write one file, whole or not at all; what was there before is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
+    temporary.write_bytes(content)
+    _sync(temporary)
+    temporary.rename(path)
+    _sync(path.parent)
+
+
+def furthest(records: Iterable[Record]) -> list[Record]:
+    """`records` without those of stopped trials of which another of them is the same trial, trained on."""
+    records = list(records)
+    if not any(record.stopped for record in records):
+        return records
+    reached: dict[str, int] = {}
+    for record in records:
+        reached[_whole(record)] = max(reached.get(_whole(record), 0), record.epochs, 0 if record.stopped else 10**9)
+    return [record for record in records if not record.stopped or record.epochs == reached[_whole(record)]]
+
+
+def _whole(record: Record) -> str:
+    """What tells whether two records are of one trial, however far it was trained."""
+    return fingerprint({name: value for name, value in record.spec.items() if name != "until"})
+
+
+def _further(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The specifications of the same trial trained to its end, or stopped later, or stopped here; the longest first."""
+    whole = {name: value for name, value in spec.items() if name != "until"}
+    yield whole
+    if "until" in spec:
+        for until in range(spec["protocol"]["epochs"] - 1, spec["until"] - 1, -1):
+            yield {**whole, "until": until}
 
 
 def safe_name(name: str) -> str:

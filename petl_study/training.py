@@ -16,6 +16,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from petl_study import places
+from petl_study.checkpoint import Checkpoint, Parts
 from petl_study.inputs import Inputs, Normalisation, Pixels
 from petl_study.protocols import Precision, Protocol
 from petl_study.tasks import Split
@@ -118,6 +119,9 @@ def fit(
     weight_decay: float,
     order: int,
     after_epoch: Callable[[], dict[str, float]] = dict,
+    start: Checkpoint | None = None,
+    stop: int | None = None,
+    leave: Callable[[Checkpoint], None] | None = None,
 ) -> list[dict[str, float]]:
     """Train `parameters` of `model` on `examples`, in place.
 
@@ -132,6 +136,12 @@ def fit(
         Seed of the order of examples. Dropout and drop path draw from torch's global generator.
     after_epoch : callable
         Called at the end of every epoch; what it returns joins that epoch's row.
+    start : Checkpoint, optional
+        Where an earlier call stopped, of the same model as it was at its start, under the same protocol.
+    stop : int, optional
+        The number of epochs after which to stop; the schedule stays that of all. None: train them all.
+    leave : callable, optional
+        Given a checkpoint at the end.
 
     Returns
     -------
@@ -149,8 +159,11 @@ def fit(
     optimizer = torch.optim.AdamW(parameter_groups(parameters, weight_decay, protocol), lr=lr, fused=True)
     shuffle = torch.Generator().manual_seed(order)
     steps = math.ceil(count / protocol.batch_size)
-    curve: list[dict[str, float]] = []
-    for epoch in range(protocol.epochs):
+    parts = Parts(model, parameters, optimizer, shuffle, examples.augment)
+    if start is not None:
+        start.restore(parts)
+    curve: list[dict[str, float]] = [*start.curve] if start else []
+    for epoch in range(len(curve), stop or protocol.epochs):
         model.train()
         loss_sum = torch.zeros((), device=labels.device)
         correct = torch.zeros((), dtype=torch.long, device=labels.device)
@@ -168,7 +181,13 @@ def fit(
             error.curve = curve
             raise error
         row = {"epoch": epoch + 1, "lr": rate, "train_loss": mean_loss, "train_accuracy": correct.item() / count}
-        curve.append({**row, **after_epoch()})
+        try:
+            curve.append({**row, **after_epoch()})
+        except Diverged as error:
+            error.curve = curve
+            raise
+    if leave is not None:
+        leave(Checkpoint.of(parts, curve))
     return curve
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from petl_study import backbones, memory, methods, places, store, tasks, training
+from petl_study import backbones, checkpoint, memory, methods, places, store, tasks, training
+from petl_study.checkpoint import Checkpoint
 from petl_study.errors import InputError
 from petl_study.images import Images
 from petl_study.inputs import Normalisation, Pixels
@@ -29,14 +30,15 @@ from petl_study.protocols import Protocol
 from petl_study.store import Record, Study
 from petl_study.tasks import Source, Split, Task
 
-ZERO_SHOT = "zero_shot"  # what records call the backbone that nothing was trained of
-
 
 @dataclass(frozen=True)
 class Trial:
     """Everything that determines a result, and for a final run the search trial that it was selected by.
 
-    With ``fit="none"`` nothing is trained: the backbone under its own classifier, as method `ZERO_SHOT`.
+    A search trial that stops after `until` epochs of its protocol's has their learning rates: it is the beginning of
+    `whole`, bit for bit.
+
+    With ``fit="none"`` nothing is trained: the backbone under its own classifier, as method `store.ZERO_SHOT`.
     """
 
     task: str
@@ -52,6 +54,7 @@ class Trial:
     study: str = field(compare=False)
     keep: Keep = field(default_factory=Keep)
     source: Source | None = None  # what `task` is made of; None: a task that ships with the package
+    until: int | None = None
     selected: dict[str, Any] | None = field(default=None, compare=False)
 
     @property
@@ -81,10 +84,17 @@ class Trial:
             # Three sources of chance, apart, so that one can be varied alone.
             "seeds": {"init": self.seed, "order": self.seed, "sampling": self.data.sample},
             "fit": self.fit,
-            # What is the default needs no word in the name: all that can be kept, and a task that its name tells.
+            # What is the default needs no word in the name: to the last epoch, all that can be kept, a task that its
+            # name tells.
+            **({"until": self.until} if self.until is not None else {}),
             **({"keep": self.keep.model_dump(mode="json")} if self.keep != Keep() else {}),
             **({"source": self.data.recorded} if self.data.recorded != self.task else {}),
         }
+
+    @property
+    def whole(self) -> Trial:
+        """The same trial to its last epoch."""
+        return replace(self, until=None)
 
     def describe(self) -> str:
         """One line for people: ``digits lora rank=8 lr=0.001 weight_decay=0.0001``."""
@@ -92,6 +102,7 @@ class Trial:
             return f"{self.task} {self.method}"
         values = {**self.hyperparameters, "lr": self.lr, "weight_decay": self.weight_decay}
         final = f" seed={self.seed}" if self.kind == "run" else ""
+        final += f", {self.until} of {self.protocol.epochs} epochs" if self.until is not None else ""
         return " ".join([self.task, self.method, *(f"{k}={v}" for k, v in values.items())]) + final
 
 
@@ -119,6 +130,7 @@ def trial_of(record: Record) -> Trial:
         keep=keep,
         source=tasks.of_record(spec),
         seed=spec["seeds"]["init"],
+        until=spec.get("until"),
         study=record.header["study"]["name"],
         selected=record.header.get("selected"),
     )
@@ -154,14 +166,16 @@ def _short(value: object) -> str:
 def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     """Train what `trial` says, if anything, and store what came of it in the study at `directory`.
 
-    A training that diverges is stored too, as failed, with its reason.
+    A training that diverges is stored too, as failed, with its reason. One that stops early leaves a checkpoint, from
+    which a later call goes on if it was made with the same versions on the same kind of machine; without one it trains
+    anew, to the same result.
     """
     study = Study(directory)
     task, view = tasks.load(trial.data), trial.protocol.view
     learned = None if trial.fit == "none" else task.split(trial.fit, view)
     header: dict[str, Any] = {
         "kind": trial.kind,
-        "status": "finished",
+        "status": "finished" if trial.until is None else "stopped",
         "error": None,
         "study": {"name": trial.study},
         "spec": trial.spec,
@@ -186,22 +200,32 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
         learning = Learning(model, trial, task, normalise)
         header["parameters"] = _count(model, trial)
         started = time.perf_counter()
-        header["curve"] = learning.fit()
-        fit_seconds = time.perf_counter() - started + learning.reused_seconds
+        begun = _begun(trial, study, header)
+        before = begun.made["seconds"] if begun else 0.0  # of the epochs that need not be trained again
+
+        def spent() -> float:
+            reused = 0.0 if begun else learning.reused_seconds  # the first leg has counted it
+            return before + time.perf_counter() - started + reused
+
+        def leave(state: Checkpoint) -> None:
+            state.save(study.checkpoint(header["spec"]), environment=header["environment"], seconds=spent())
+
+        header["curve"] = learning.fit(start=begun, leave=leave if trial.until is not None else None)
+        fit_seconds = spent()
         logits, examples, skipped, predict_seconds = {}, {}, dict(learned.skipped) if learned else {}, 0.0
         for name in _looked_at(trial, task):
             split = task.split(name, view)  # one at a time, as all may not fit; making them is no cost of the method's
-            made = time.perf_counter()
+            made = time.perf_counter() + learning.reused_seconds
             logits[name] = trial.keep.rounded(learning.ask(name))
-            predict_seconds += time.perf_counter() - made
+            predict_seconds += time.perf_counter() + learning.reused_seconds - made
             examples[name] = (split.ids, split.labels)
             skipped |= split.skipped
     except training.Diverged as error:
-        curve = getattr(error, "curve", header.get("curve", []))
+        curve = error.curve or header.get("curve", [])
+        whole = trial.whole.spec  # to its last epoch it had failed alike
         reason = {"kind": "Diverged", "message": str(error)}
-        return store.write(
-            where, {**header, "status": "failed", "error": reason, "curve": curve, "results": {}, "cost": {}}
-        )
+        failed = {"spec": whole, "status": "failed", "error": reason, "curve": curve, "results": {}, "cost": {}}
+        return store.write(study.directory(trial.kind, whole), {**header, **failed})
     header["cost"] = {
         "fit_seconds": fit_seconds,
         "predict_seconds": predict_seconds,
@@ -220,6 +244,16 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     return store.write(where, header, logits=logits, examples=examples, tensors=tensors)
 
 
+def _begun(trial: Trial, study: Study, header: dict[str, Any]) -> Checkpoint | None:
+    """Where the trial's training stopped before, if it can go on from there to the bits that it would have had."""
+    if trial.kind != "trial":
+        return None
+    found = checkpoint.load(study.checkpoint(header["spec"]))
+    if found is None or found.made["environment"] != header["environment"]:
+        return None
+    return found if len(found.curve) <= (trial.until or trial.protocol.epochs) else None
+
+
 def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, Normalisation]:
     """The model that `trial` trains, at its start, and what its inputs go through first."""
     split = task.split("test" if trial.fit == "none" else trial.fit, trial.protocol.view)
@@ -229,6 +263,7 @@ def build(trial: Trial, task: Task, device: str) -> tuple[nn.Module, Normalisati
         len(task.classes),
         drop_path=trial.protocol.drop_path,
         image_size=_square(split.pixels, trial),
+        keep=device.startswith("cuda"),  # where a trial takes seconds, and a second copy no memory of the GPU's
     )
     if trial.head == "zero_shot":
         head: nn.Linear = model.get_classifier()  # type: ignore[operator]

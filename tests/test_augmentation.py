@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from petl_study.augmentation import KINDS, Augmentation
+from petl_study.augmentation import Augmentation
+from petl_study.protocols import AUGMENTATIONS
 
-RANDOM = [kind for kind in KINDS if kind != "none"]
+RANDOM = [kind for kind in AUGMENTATIONS if kind != "none"]
 
 
 @pytest.fixture

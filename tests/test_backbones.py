@@ -72,9 +72,9 @@ def test_a_backbone_is_made_once_for_trials_of_a_kind_and_each_has_its_own(monke
     made: list[object] = []
     create = timm_models.create
     monkeypatch.setattr(timm_models, "create", lambda *given, **how: made.append(given) or create(*given, **how))
-    backbones._loaded.cache_clear()
+    backbones._kept.cache_clear()
     name = "random:vit_tiny_patch16_224"
-    first, second, other = (backbones.create(name, classes, image_size=32) for classes in (3, 3, 4))
+    first, second, other = (backbones.create(name, n, image_size=32, keep=True) for n in (3, 3, 4))
     assert len(made) == 2
     assert other.num_classes == 4
     assert torch.equal(first.blocks[0].attn.qkv.weight, second.blocks[0].attn.qkv.weight)
@@ -82,4 +82,4 @@ def test_a_backbone_is_made_once_for_trials_of_a_kind_and_each_has_its_own(monke
     with torch.no_grad():
         first.blocks[0].attn.qkv.weight.zero_()
     assert second.blocks[0].attn.qkv.weight.abs().max() > 0
-    assert backbones.create(name, 3, image_size=32).blocks[0].attn.qkv.weight.abs().max() > 0
+    assert backbones.create(name, 3, image_size=32, keep=True).blocks[0].attn.qkv.weight.abs().max() > 0

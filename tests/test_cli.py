@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import toy
-from petl_study import cli
+from petl_study import cli, engines
 
 
 @pytest.fixture
@@ -140,3 +140,19 @@ def test_progress_tells_what_runs_what_is_best_and_how_long(tmp_path):
     assert "left" in seen[3]
     assert "on validation" in seen[3]
     assert time.monotonic() - display.began > 0
+
+
+@pytest.mark.parametrize(
+    "given,workers", [([], 6), (["--device", "cuda:1"], 1), (["--device", "cuda", "--workers", "3"], 3)]
+)
+def test_a_gpu_has_one_trial_at_a_time_unless_more_are_asked_for(given, workers, monkeypatch, tmp_path):
+    class Created(Exception): ...
+
+    def create(name: str, **how: object) -> None:
+        raise Created(how["workers"])
+
+    monkeypatch.setattr(engines, "create", create)
+    monkeypatch.setattr(cli, "require_device", lambda name: None)
+    monkeypatch.setattr(cli.os, "cpu_count", lambda: 6)
+    with pytest.raises(Created, match=rf"^{workers}$"):
+        cli.main(["run", "quickstart", "--out", str(tmp_path / "s"), *given])

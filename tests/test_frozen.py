@@ -191,3 +191,14 @@ def test_those_used_last_stay(monkeypatch):
     for key in ("a", "b", "a", "c"):
         frozen.made(parts, pixels, key)
     assert list(frozen._kept) == ["a", "c"]
+
+
+def test_the_cost_of_a_run_counts_what_was_computed_for_the_one_before(tmp_path, monkeypatch):
+    clock = iter(range(10**6))
+    monkeypatch.setattr(frozen.time, "perf_counter", lambda: float(next(clock)))  # a second every time it is read
+    first = trials.execute(trial(fit="trainval"), tmp_path).header["cost"]
+    again = trials.execute(trial(fit="trainval", seed=1), tmp_path).header["cost"]
+    # Making train, val and test reads the clock at the start and at the end: a second more for each, spent or reused.
+    for name in ("fit_seconds", "predict_seconds"):
+        assert again[name] == pytest.approx(first[name], abs=4)
+        assert again[name] > 1

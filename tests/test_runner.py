@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import yaml
 
+import analysis
 import toy
-from petl_study import engines, runner, spec, training
+from petl_study import diff, engines, report, runner, spec, status, store, training
 from petl_study.errors import DamagedRecord, InputError
 from petl_study.store import KINDS, Record, Study
 
@@ -261,3 +262,168 @@ def test_a_study_keeps_what_it_says(tmp_path):
     assert runs["lora"].tensors()
     with pytest.raises(InputError, match=r"has no tuned\.safetensors"):
         runs["bitfit"].tensors()
+
+
+# -------------------------------------------------------------------------------------------------- successive halving
+
+FOUR = {"base": "embedded", "name": "four", "epochs": 4, "warmup_epochs": 0, "batch_size": 32}
+POINTS = {"lr": [1e-3, 1e-2], "weight_decay": [1e-4]}
+HALVING = {**POINTS, "pruner": {"name": "halving", "factor": 2, "first": 1}}
+SHORT = {"methods": ["bitfit", {"lora": {"rank": [1, 2]}}], "seeds": [0], "protocol": FOUR}
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("grid") / "study"
+    run(path, **SHORT, search=POINTS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("halved") / "study"
+    run(path, **SHORT, search=HALVING)
+    return path
+
+
+def test_a_stopped_trial_is_the_beginning_of_the_grids_and_a_whole_one_is_the_grids_own(grid, halved):
+    def point(record: Record) -> tuple[object, ...]:
+        return record.spec["method"], str(record.spec["hyperparameters"]), record.spec["lr"]
+
+    of_grid = {point(record): record for record in Study(grid).records("trial")}
+    found = list(Study(halved).records("trial"))
+    assert sorted(r.epochs for r in found if r.spec["method"] == "bitfit") == [1, 4]  # of two one goes on, to the end
+    assert sorted(r.epochs for r in found if r.spec["method"] == "lora") == [1, 1, 2, 4]
+    for record in found:
+        whole = of_grid[point(record)]
+        assert record.header["curve"] == whole.header["curve"][: record.epochs]
+        assert (record.key == whole.key) is not record.stopped
+        if not record.stopped:
+            assert record.header["results"] == whole.header["results"]
+            np.testing.assert_array_equal(record.logits("val"), whole.logits("val"))
+
+
+def test_a_finished_halving_holds_a_record_a_trial_and_no_checkpoint(halved):
+    assert not (halved / "checkpoints").exists()
+    assert len(list(Study(halved).records("trial"))) == 6
+    assert not [path for path in halved.rglob("*") if "writing" in path.name]
+    [lora] = [r for r in Study(halved).records("run") if r.spec["method"] == "lora"]
+    assert {k: lora.header["selected"][k] for k in ("trials", "failed", "stopped")} == {
+        "trials": 4,
+        "failed": 0,
+        "stopped": 3,
+    }
+
+
+def test_halving_is_the_same_on_several_workers_and_is_not_trained_again(halved, tmp_path):
+    file = tmp_path / "halving.yaml"
+    file.write_text(yaml.safe_dump(toy.study(**SHORT, search=HALVING)))
+    done = subprocess.run(command(tmp_path / "s", file, "processes"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_same_results(halved, tmp_path / "s")
+    outcome, listener = run(tmp_path / "s", **SHORT, search=HALVING)
+    assert (outcome.trained, listener.trained) == (0, [])
+
+
+@pytest.mark.parametrize(("where", "call"), [("write", 4), ("supersede", 4), ("forget", 3), ("supersede", 11)])
+def test_halving_interrupted_anywhere_goes_on_to_the_same_end(where, call, halved, tmp_path, monkeypatch):
+    """Before a record is written, and between it and what is cleared away after it."""
+    calls, place = [], store if where == "write" else Study
+    original = getattr(place, where)
+
+    def failing(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(place, where, failing)
+        run(tmp_path / "s", **SHORT, search=HALVING)
+    run(tmp_path / "s", **SHORT, search=HALVING)
+    assert_same_results(halved, tmp_path / "s")
+    assert not (tmp_path / "s" / "checkpoints").exists()
+
+
+def test_a_grids_records_are_taken_for_halving_without_training(grid, tmp_path):
+    for kind in ("trials", "runs"):
+        subprocess.run(["mkdir", "-p", tmp_path / "s"], check=True)
+        subprocess.run(["cp", "-r", grid / kind, tmp_path / "s" / kind], check=True)
+    file = tmp_path / "s" / "study.json"
+    Study.create(tmp_path / "new", spec.resolve(toy.study(**SHORT, search=HALVING)).model_dump())
+    file.write_bytes((tmp_path / "new" / "study.json").read_bytes())
+    _, listener = run(tmp_path / "s", **SHORT, search=HALVING)
+    assert not [told for told in listener.trained if "seed=" not in told]
+
+
+def test_a_trial_that_fails_between_rungs_is_gone_on_with_no_further(tmp_path, monkeypatch):
+    ask = training.ask
+
+    def sometimes(model, examples, *args):
+        if len(examples.labels) == 32 and model.asked == 3:  # after the third epoch, on validation
+            raise training.Diverged("3 of 32 examples have NaN or infinite logits")
+        return ask(model, examples, *args)
+
+    fit = training.fit
+
+    def counting(model, *args, after_epoch, lr, **kwargs):
+        def counted():
+            model.asked += lr > 1e-3
+            return after_epoch()
+
+        model.asked = len(kwargs["start"].curve) if kwargs["start"] and lr > 1e-3 else 0
+        return fit(model, *args, after_epoch=counted, lr=lr, **kwargs)
+
+    monkeypatch.setattr(training, "ask", sometimes)
+    monkeypatch.setattr(training, "fit", counting)
+    only = {**SHORT, "methods": ["full"]}
+    search = {"lr": [1e-2, 2e-2], "weight_decay": [1e-4], "pruner": {"name": "halving", "factor": 2, "first": 1}}
+    outcome, listener = run(tmp_path / "s", **only, search=search)
+    [failed] = [r for r in Study(tmp_path / "s").records("trial") if r.failed]
+    assert (failed.epochs, outcome.failed, listener.empty) == (2, 1, ["full"])
+    assert "until" not in failed.spec
+    assert not (tmp_path / "s" / "checkpoints").exists()
+    again, _ = run(tmp_path / "s", **only, search=search)
+    assert again.trained == 0
+
+
+def test_tables_tell_stopped_trials_from_finished_ones(grid, halved, capsys):
+    trials, runs = analysis.load_trials(halved), analysis.load_runs(halved)
+    stopped = trials[trials["status"] == "stopped"]
+    assert sorted(stopped["epochs"]) == [1, 1, 1, 2]
+    assert stopped["val_accuracy"].isna().all() and stopped["best_val_accuracy"].isna().all()
+    assert stopped["stopped_val_accuracy"].notna().all()
+    assert not stopped["selected"].any()
+    short, whole = (
+        next(r.path for r in Study(halved).records("trial") if r.stopped is is_stopped) for is_stopped in (True, False)
+    )
+    assert not diff.compare(short, whole).comparable
+    finished = trials[trials["status"] == "finished"]
+    assert set(finished["epochs"]) == {4}
+    assert finished["val_accuracy"].notna().all()
+    assert set(zip(runs["method"], runs["search_stopped"], strict=True)) == {("bitfit", 1), ("lora", 3)}
+    with pytest.raises(InputError, match=r"4 of 6 trials were stopped early, .*: 'bitfit' on toy; 'lora' on toy\. Ask"):
+        analysis.expected_best(trials)
+    analysis.expected_best(trials[trials["status"] != "stopped"])
+    analysis.costs(runs, trials)
+    joined = analysis.load_trials([grid, halved])  # what the grid finished is finished
+    assert joined.drop(columns="selected").equals(analysis.load_trials(grid).drop(columns="selected"))
+    assert status.show(halved) == 0
+    told = capsys.readouterr().out
+    assert "2/2 (1 stopped) + 1/1" in told
+    assert "4/4 (3 stopped) + 1/1" in told
+    assert "Of 6 trials 4 are stopped at a rung, 0 of them in searches under way; trained: 13 epochs, 54% of" in told
+
+
+def test_a_search_under_way_is_not_told_as_done(halved, tmp_path, capsys):
+    subprocess.run(["cp", "-r", halved, tmp_path / "s"], check=True)
+    subprocess.run(["rm", "-r", tmp_path / "s" / "runs" / "toy" / "lora"], check=True)
+    assert status.show(tmp_path / "s") == 1
+    told = capsys.readouterr().out
+    assert "1/4 (3 stopped) + 0/1" in told
+    assert "3 of them in searches under way" in told
+
+
+def test_the_report_says_how_much_was_stopped(halved, tmp_path):
+    page = report.build(halved, tmp_path / "report").read_text("utf-8")
+    assert "4 of 6 search trials (halving, factor 2, first 1), which took 13 epochs of 24 (54%)" in page

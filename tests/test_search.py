@@ -10,6 +10,7 @@ import pytest
 
 import toy
 from petl_study import spec
+from petl_study.plan import Plan
 from petl_study.search import grid, search, select
 from petl_study.store import Record
 from petl_study.trials import Trial
@@ -17,8 +18,9 @@ from petl_study.trials import Trial
 SPACE = {"rank": [1, 2], "lr": [1e-3, 1e-2], "weight_decay": [0.1]}
 
 
-def record(trial: Trial, accuracy: float | None, loss: float = 1.0) -> Record:
+def record(trial: Trial, accuracy: float | None, loss: float = 1.0, curve: list[float] | None = None) -> Record:
     header = {"status": "failed" if accuracy is None else "finished", "results": {}}
+    header["curve"] = [{"val_accuracy": value, "val_loss": loss} for value in curve or ()]
     if accuracy is not None:
         header["results"] = {"val": {"accuracy": accuracy, "loss": loss}}
     spec = {"hyperparameters": trial.hyperparameters, "lr": trial.lr, "weight_decay": trial.weight_decay}
@@ -101,3 +103,103 @@ def test_the_seed_that_drew_the_examples_is_recorded():
     study = spec.resolve(toy.study(tasks=["toy", {"toy": {"shots": 4, "sample": 3, "name": "few"}}]))
     seeds = [next(search(study, task, study.methods[0]))[0].spec["seeds"] for task in study.tasks]
     assert seeds == [{"init": 0, "order": 0, "sampling": 0}, {"init": 0, "order": 0, "sampling": 3}]
+
+
+# ------------------------------------------------------------------------------------------------- stopped at rungs
+
+PRUNED = {"lr": [1e-3, 1e-2], "weight_decay": [0.1, 0.2], "pruner": {"name": "halving", "factor": 2, "first": 2}}
+EPOCHS = {"base": "embedded", "name": "eight", "epochs": 8, "warmup_epochs": 1, "batch_size": 16}
+
+
+def climb(
+    judge: Callable[[Trial, int], float | None], further: bool = False, **changes: object
+) -> tuple[list[list[Trial]], list[Trial]]:
+    """Run a search with a pruner, `judge` in place of training: its batches and its final runs.
+
+    `judge` says the accuracy after an epoch, or None where the trial fails in it. `further`: records are of the same
+    trials trained to their end.
+    """
+    study = spec.resolve(toy.study(**{"search": PRUNED, "protocol": EPOCHS, **changes}))
+    batches = search(study, study.tasks[0], study.methods[1])
+
+    def answer(trial: Trial) -> Record:
+        epochs = 8 if further else trial.until or 8
+        curve = [judge(trial, epoch) for epoch in range(1, epochs + 1)]
+        failed = None in curve
+        reached = curve[: curve.index(None)] if failed else curve
+        return record(trial, None if failed else curve[-1], 1.0, reached)
+
+    asked, batch = [], next(batches)
+    while batch[0].kind == "trial":
+        asked.append(batch)
+        try:
+            batch = batches.send([answer(trial) for trial in batch])
+        except StopIteration:
+            return asked, []
+    return asked, batch
+
+
+def point(trial: Trial) -> tuple[int, float, float]:
+    return trial.hyperparameters["rank"], trial.lr, trial.weight_decay
+
+
+def test_at_each_rung_half_of_the_trials_go_on_and_the_last_are_whole():
+    asked, finals = climb(lambda t, epoch: t.lr * t.hyperparameters["rank"] + t.weight_decay / 1e3)
+    assert [[t.until for t in batch] for batch in asked] == [[2] * 8, [4] * 4, [None] * 2]
+    assert {point(t) for t in asked[1]} == {(r, 1e-2, w) for r in (1, 2) for w in (0.1, 0.2)}
+    assert [point(t) for t in asked[2]] == [(2, 1e-2, 0.1), (2, 1e-2, 0.2)]
+    assert point(finals[0]) == (2, 1e-2, 0.2)
+    assert {k: finals[0].selected[k] for k in ("trials", "failed", "stopped")} == {
+        "trials": 8,
+        "failed": 0,
+        "stopped": 6,
+    }
+
+
+@pytest.mark.parametrize("name", ["halving", "hyperband"])
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_records_of_trials_that_were_trained_on_bring_the_same_decisions(name, sampler):
+    def judge(trial: Trial, epoch: int) -> float:
+        return (hash((point(trial), epoch)) % 1000) / 1000  # of numbers: the same in every process
+
+    changes = {"search": {**PRUNED, "pruner": {**PRUNED["pruner"], "name": name}, "sampler": sampler, "trials": 8}}
+    one, other = climb(judge, **changes), climb(judge, further=True, **changes)
+    assert one == other
+    assert len(one[0][0]) < 8 or name == "halving"
+
+
+def test_selection_is_among_trials_that_ran_to_their_end():
+    def judge(trial: Trial, epoch: int) -> float:  # the best of all at the first rungs falls behind
+        favourite = point(trial) == (1, 1e-3, 0.1)
+        return (0.9 if epoch < 8 else 0.1) if favourite else 0.2 + trial.lr
+
+    asked, finals = climb(judge)
+    assert (1, 1e-3, 0.1) in [point(t) for t in asked[2]]
+    assert point(finals[0])[1] == 1e-2
+
+
+def test_what_fails_before_a_rung_is_counted_as_failed_and_others_go_on_in_its_place():
+    asked, finals = climb(lambda t, epoch: None if t.lr == 1e-2 and epoch > 2 * t.hyperparameters["rank"] else 0.4)
+    # Rank 1 fails between the rungs and rank 2 after the second: what reached a rung counts there.
+    assert [len(batch) for batch in asked] == [8, 4, 1]
+    assert (finals[0].selected["failed"], finals[0].selected["stopped"]) == (2, 5)
+
+
+def test_where_all_fail_on_the_way_there_is_no_final_run():
+    asked, finals = climb(lambda t, epoch: None if epoch > 3 else 0.4)
+    assert [len(batch) for batch in asked] == [8, 4]
+    assert finals == []
+
+
+@pytest.mark.parametrize("name", ["halving", "hyperband"])
+def test_what_is_trained_is_what_was_planned(name):
+    changes = {**PRUNED, "pruner": {"name": name, "factor": 2, "first": 2}}
+    study = spec.resolve(toy.study(search=changes, protocol=EPOCHS))
+    asked, _ = climb(lambda t, epoch: t.lr, search=changes)
+    reached: dict[object, int] = {}
+    legs = []
+    for batch in asked:
+        for trial in batch:
+            legs.append((trial.until or 8) - reached.get(point(trial), 0))
+            reached[point(trial)] = trial.until or 8
+    assert sorted(legs) == sorted(Plan(study.model_dump()).legs("lora"))

@@ -6,6 +6,7 @@ import yaml
 import toy
 from petl_study import methods, spec, tasks
 from petl_study.errors import InputError
+from petl_study.plan import Plan
 
 
 def refused(match: str, **changes: object) -> None:
@@ -132,3 +133,37 @@ def test_what_is_kept_must_exist_in_the_study():
         spec.resolve(toy.study(keep={"shifts": ["fog"]}))
     with pytest.raises(InputError, match=r"keep\.tensors: unknown method 'ssf'; known: bitfit, lora"):
         spec.resolve(toy.study(keep={"tensors": ["ssf"]}))
+
+
+def test_a_search_may_stop_trials_and_says_nothing_of_it_otherwise():
+    search = {"lr": [1e-3], "pruner": {"name": "hyperband", "first": 5}}
+    study = spec.resolve(toy.study(search=search, protocol="embedded"))
+    assert study.rungs == [13]
+    assert study.search.pruner.factor == 3
+    assert spec.resolve(study.model_dump()) == study
+    assert "pruner" not in spec.resolve(toy.study()).model_dump()["search"]
+    assert spec.resolve(toy.study()).rungs == []
+
+
+def test_a_pruner_that_cannot_decide_is_refused():
+    def asked(**pruner: object) -> dict[str, object]:
+        return {"protocol": "embedded", "search": {"pruner": {"name": "halving", "first": 5, **pruner}}}
+
+    refused(r"search\.pruner\.name: Input should be 'halving' or 'hyperband', got 'median'", **asked(name="median"))
+    refused(
+        r"search\.pruner: unknown key 'firts'; known: factor, first, name\. Did you mean 'first'\?", **asked(firts=1)
+    )
+    refused(r"search\.pruner\.factor: .*greater than or equal to 2, got 1", **asked(factor=1))
+    refused(r"search\.pruner\.first: this key is missing", search={"pruner": {"name": "halving"}})
+    refused(
+        r"40 epochs and factor 3 allow rungs after 1, 4, 13 epochs, and first is 14\. Give a sma", **asked(first=14)
+    )
+    refused(r"first rung is after 4 epochs, and the learning rate rises for 4: .*Give `first: 5`", **asked(first=2))
+    refused(r"sampler 'tpe' asks for one trial at a time", search={**asked()["search"], "sampler": "tpe", "trials": 9})
+
+
+def test_the_shipped_halving_trains_a_third_of_its_grid():
+    study = spec.load("halving")
+    trained = sum(sum(Plan(study.model_dump()).legs(method.name)) for method in study.methods)
+    assert study.rungs == [2, 4, 8]
+    assert trained / sum(study.trials(method) * study.protocol.epochs for method in study.methods) < 0.34

@@ -254,8 +254,11 @@ def load_weights(
 
 
 def _was_trained(record: Record) -> bool:
-    """Whether weights came of it: the untouched backbone, as `zero_shot` stores it, is every method's alpha 0."""
-    return not record.failed and record.spec["fit"] != "none"
+    """Whether weights came of it that may stand beside others: of a whole training, and not the untouched backbone.
+
+    That, as `zero_shot` stores it, is every method's alpha 0.
+    """
+    return not record.failed and not record.stopped and record.spec["fit"] != "none"
 
 
 def _require_rankable(of: str, best: int) -> None:

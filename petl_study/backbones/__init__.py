@@ -78,7 +78,9 @@ def info(name: str) -> BackboneInfo:
     )
 
 
-def create(name: str, classes: int, *, drop_path: float = 0.0, image_size: int | None = None) -> nn.Module:
+def create(
+    name: str, classes: int, *, drop_path: float = 0.0, image_size: int | None = None, keep: bool = False
+) -> nn.Module:
     """Backbone `name` with its pre-trained weights and a new classifier of `classes` outputs.
 
     The classifier's weights are N(0, 0.02), from torch's global generator; its biases are 0.
@@ -87,6 +89,8 @@ def create(name: str, classes: int, *, drop_path: float = 0.0, image_size: int |
     ----------
     image_size : int, optional
         Pixels of the images it will see, to which its position embeddings are resized; by default its own.
+    keep : bool
+        Whether others like it will be asked for: they are then copies of one that stays in memory.
 
     Raises
     ------
@@ -97,7 +101,8 @@ def create(name: str, classes: int, *, drop_path: float = 0.0, image_size: int |
         _require_own_size(name, image_size)
         model: nn.Module = micro.load(classes, drop_path_rate=drop_path)
     else:
-        model = copy.deepcopy(_loaded(name, info(name).weights, classes, drop_path, image_size))
+        how = (classes, drop_path, image_size)
+        model = copy.deepcopy(_kept(name, info(name).weights, *how)) if keep else _read(name, *how)
     head = model.get_classifier()  # type: ignore[operator]
     if not isinstance(head, nn.Linear):
         raise InputError(f"{name} has no linear layer as its classifier ({type(head).__name__}), as methods need it.")
@@ -106,16 +111,19 @@ def create(name: str, classes: int, *, drop_path: float = 0.0, image_size: int |
     return model
 
 
-@lru_cache(maxsize=1)
-def _loaded(name: str, weights: str, classes: int, drop_path: float, image_size: int | None) -> nn.Module:
-    """Backbone `name` with the weights of that fingerprint, kept for the trials that follow.
-
-    To copy it takes a quarter of the time that making it does, and neither draws from torch's global generator.
-    """
-    how = {"drop_path": drop_path, "image_size": image_size}
+def _read(name: str, classes: int, drop_path: float, image_size: int | None) -> nn.Module:
     if name.startswith(clip.PREFIX):
-        return clip.create(clip.parse(name), classes, **how)  # type: ignore[arg-type]
-    return timm_models.create(_parse(name), classes, **how)  # type: ignore[arg-type]
+        return clip.create(clip.parse(name), classes, drop_path=drop_path, image_size=image_size)
+    return timm_models.create(_parse(name), classes, drop_path=drop_path, image_size=image_size)
+
+
+@lru_cache(maxsize=1)
+def _kept(name: str, weights: str, classes: int, drop_path: float, image_size: int | None) -> nn.Module:
+    """Backbone `name` with the weights of that fingerprint. To copy it takes a quarter of the time of making it.
+
+    Neither draws from torch's global generator: the classifiers of two copies differ as those of two models do.
+    """
+    return _read(name, classes, drop_path, image_size)
 
 
 def architecture(name: str, image_size: int | None = None) -> tuple[str, dict[str, Any]]:

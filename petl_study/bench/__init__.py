@@ -11,6 +11,10 @@ _PARTS = {
         "petl_study.bench.analysis",
         "the tables of disagreement, confidence and ensembles, on drawn logits in a file",
     ),
+    "halving": (
+        "petl_study.bench.halving",
+        "what stopping trials early saves, and loses in accuracy, against a finished grid",
+    ),
     "merged": (
         "petl_study.bench.merged",
         "prediction with a method beside the model and folded into it, against the plain model",

@@ -57,13 +57,13 @@ def unmergeable(method: Method) -> str | None:
     return None
 
 
-def families(method: Method) -> set[str]:
+def families(method: Method) -> list[str]:
     """The families of backbones on which the method works as it is."""
-    found = set()
+    found = []
     for family, make in specimens.FAMILIES.items():
         with suppress(InputError), torch.random.fork_rng(devices=[]):
             method.apply(make(), specimens.batches())
-            found.add(family)
+            found.append(family)
     return found
 
 

@@ -178,6 +178,7 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
         ("Seeds", ", ".join(str(seed) for seed in sorted(set(runs["seed"])))),
         ("Search", _search(evidence)),
         ("Finished", f"{len(runs)} runs, {(evidence.trials['status'] == 'finished').sum()} search trials"),
+        ("Stopped early", _stopped(evidence)),
     ]
     for name, column in (("Protocol fingerprint", "protocol_fingerprint"), ("Weights fingerprint", "weights")):
         facts.append((name, ", ".join(sorted(set(runs[column])))))
@@ -196,6 +197,20 @@ def _search(evidence: Evidence) -> str:
     count = f"{trials.min()}" if trials.min() == trials.max() else f"{trials.min()} to {trials.max()}"
     sampler = (evidence.spec.get("search") or {}).get("sampler")
     return f"{count} trials for each method and task" + (f" ({sampler})" if sampler else "")
+
+
+def _stopped(evidence: Evidence) -> str:
+    """How much of the search was not trained, and by which rule."""
+    trials, search = evidence.trials, evidence.spec.get("search") or {}
+    if not (stopped := int((trials["status"] == "stopped").sum())):
+        return ""
+    epochs, whole = int(trials["epochs"].sum()), len(trials) * evidence.spec["protocol"]["epochs"]
+    rule = search.get("pruner") or {}
+    named = f" ({rule['name']}, factor {rule['factor']}, first {rule['first']})" if rule else ""
+    return (
+        f"{stopped} of {len(trials)} search trials{named}, which took {epochs:,} epochs of {whole:,}"
+        f" ({epochs / whole:.0%}). The chosen trial was trained to its end; only such trials were chosen from."
+    )
 
 
 def _environment(environment: dict[str, Any]) -> str:

@@ -366,6 +366,7 @@ def _runs_table(evidence: Evidence) -> Table:
             number("weight_decay", "weight decay", "{:g}"),
             number("search_trials", "trials"),
             number("search_failed", "failed"),
+            *([number("search_stopped", "stopped")] if evidence.runs["search_stopped"].fillna(0).any() else []),
             number("tuned_parameters", "tuned"),
         ],
     )
