@@ -85,12 +85,9 @@ def measure(study: StudySpec, *, rounds: int, threads: int, device: str) -> dict
     """Trials, linear probing's grid both ways, and an epoch, of a study of one task and one method."""
     probing = spec.resolve({**study.model_dump(), "methods": ["linear"], "search": {}})
 
-    def alone(work: Callable[..., Any], *given: Any) -> Any:
-        """What `work` returns, in a new process."""
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(_as_a_worker, work, given, threads, places.here()).result()
-
-    once, every = alone(_grid, probing, device, True), alone(_grid, probing, device, False)
+    first, following = alone(threads, _trials, study, device)
+    once, every = alone(threads, _grid, probing, device, True), alone(threads, _grid, probing, device, False)
+    epoch = alone(threads, _epoch, study, device, rounds)
     with turns.threads(threads):
         environment = machine.describe(device)
     return {
@@ -102,7 +99,7 @@ def measure(study: StudySpec, *, rounds: int, threads: int, device: str) -> dict
         "rounds": rounds,
         "clock": "wall clock; of an epoch, as of `bench train`",
         "environment": environment,
-        "rows": [*alone(_trials, study, device), once, every, alone(_epoch, study, device, rounds)],
+        "rows": [first, following, once, every, epoch],
         "grid_speedup": every["seconds"] / once["seconds"],
         "grid_fit_speedup": every["fit_seconds"] / once["fit_seconds"],
     }
@@ -130,9 +127,10 @@ def show(result: dict[str, Any]) -> None:
         f" test {100 * once['test_accuracy']:.2f} % and {100 * every['test_accuracy']:.2f} %",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
+    spread = f"[{epoch['over_steps_low']:.4f}, {epoch['over_steps_high']:.4f}]"
     out.print(
-        f"an epoch of {epoch['images']} images: {epoch['seconds']:.3f} s, over its steps alone {epoch['over_steps']:.4f}"
-        f" [{epoch['over_steps_low']:.4f}, {epoch['over_steps_high']:.4f}] (median and quartiles of {result['rounds']})",
+        f"an epoch of {epoch['images']} images: {epoch['seconds']:.3f} s, over its steps alone"
+        f" {epoch['over_steps']:.4f} {spread} (median and quartiles of {result['rounds']})",
         markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
     where = result["environment"]
@@ -159,6 +157,12 @@ def _study(task: str, backbone: str, method: str, protocol: dict[str, Any], poin
         },
         "bench search",
     )
+
+
+def alone(threads: int, work: Callable[..., Any], *given: Any) -> Any:
+    """What `work` returns in a new process, which is what a worker of `run` is."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_as_a_worker, work, given, threads, places.here()).result()
 
 
 def _as_a_worker(work: Callable[..., Any], given: tuple[Any, ...], threads: int, where: places.Places) -> Any:

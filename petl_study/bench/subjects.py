@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from petl_study import backbones, methods, places, training
+from petl_study.augmentation import Augmentation
 from petl_study.errors import InputError
 from petl_study.protocols import Precision, Protocol
 
@@ -61,6 +62,7 @@ class Drawn:
     images: Tensor
     labels: Tensor
     pixels: int
+    augment: Augmentation | None = None
 
     def __call__(self, index: Tensor | slice) -> Tensor:
         return self.images[index]
