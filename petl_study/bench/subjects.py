@@ -68,10 +68,10 @@ class Drawn:
         return self.images[index]
 
 
-def plain(backbone: str, drop_path: float = 0.0) -> nn.Module:
+def plain(backbone: str, drop_path: float = 0.0, *, classes: int = CLASSES, image_size: int | None = None) -> nn.Module:
     """The backbone with random weights, for no weights take longer than others, in evaluation mode."""
-    name, arguments = backbones.architecture(backbone)
-    model = timm.create_model(name, **{"num_classes": CLASSES, "drop_path_rate": drop_path, **arguments}).eval()
+    name, arguments = backbones.architecture(backbone, image_size)
+    model = timm.create_model(name, **{"num_classes": classes, "drop_path_rate": drop_path, **arguments}).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.02)  # numbers next to zero are slow
