@@ -7,7 +7,8 @@ too, with shapes, strides and precision, and `Products` computes the same ones a
     mm, addmm, bmm, baddbmm     as they were, into memory that is there already; addmm_, baddbmm_ onto what they add to
     convolution                 as it was, forward and backward
     attention                   q k' and p v forward, dv, dp, dq and dk backward, as `torch.bmm`: what a fused kernel
-                                computes a second time on its way back is not counted
+                                computes a second time on its way back is not counted; that the scores go to memory
+                                here, and not there, can make the products alone take a little longer
 
 Two operands of one shape, layout and precision are the same numbers in every product: they lie in the cache as near as
 they can, and the products' own time comes out as short as the machine allows.
