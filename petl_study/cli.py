@@ -44,6 +44,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(run=lambda a: _run(a.study, a))
 
+    plan = commands.add_parser(
+        "plan",
+        help="what a study will take on this machine: trials, images, hours, memory",
+        description="Say what a study will take on this machine, from ten seconds of its steps, before anything runs.",
+    )
+    plan.add_argument("study", help="a study file, or the name of one that ships with the package: quickstart")
+    _add_run_options(plan)
+    plan.add_argument("--json", action="store_true", help="for programs")
+    plan.set_defaults(run=_plan)
+
     quick = commands.add_parser("quickstart", help="run the shipped small study, report on it, and combine its methods")
     _add_run_options(quick)
     quick.set_defaults(run=_quickstart, zero_shot=False)
@@ -161,13 +171,7 @@ def _run(study: str, options: argparse.Namespace) -> int:
 
     from petl_study import engines, progress, runner, spec
 
-    if options.workers is None:
-        options.workers = 1 if options.device.startswith("cuda") else os.cpu_count() or 1
-    for name in ("workers", "threads"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} must be a whole number of at least 1, got {getattr(options, name)}.")
-    require_device(options.device)
-    _use_places(options)
+    _require_run_options(options)
     resolved = spec.load(study)
     if options.zero_shot and not resolved.zero_shot:
         resolved = spec.resolve({**resolved.model_dump(), "zero_shot": True}, study)
@@ -180,6 +184,31 @@ def _run(study: str, options: argparse.Namespace) -> int:
     failed = f", {outcome.failed} failed: see `petl-study status {out}`" if outcome.failed else ""
     Console().print(f"{out}: {outcome.trained} trained{reused}{failed}.", markup=False, highlight=False, soft_wrap=True)
     return 1 if outcome.failed else 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from petl_study import forecast, spec
+
+    _require_run_options(options)
+    study = spec.load(options.study)
+    return forecast.show(
+        study,
+        options.out or Path("runs") / study.name,
+        workers=options.workers,
+        threads=options.threads,
+        device=options.device,
+        as_json=options.json,
+    )
+
+
+def _require_run_options(options: argparse.Namespace) -> None:
+    if options.workers is None:
+        options.workers = 1 if options.device.startswith("cuda") else os.cpu_count() or 1
+    for name in ("workers", "threads"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} must be a whole number of at least 1, got {getattr(options, name)}.")
+    require_device(options.device)
+    _use_places(options)
 
 
 def _export(options: argparse.Namespace) -> int:

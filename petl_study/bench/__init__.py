@@ -19,6 +19,16 @@ _PARTS = {
         "petl_study.bench.merged",
         "prediction with a method beside the model and folded into it, against the plain model",
     ),
+    "train": (
+        "petl_study.bench.train",
+        "a step of training: images/s, time outside matrix products, memory against the least that it takes",
+    ),
+    "predict": ("petl_study.bench.predict", "prediction: images/s, time outside matrix products, memory"),
+    "search": (
+        "petl_study.bench.search",
+        "a search: what a trial spends its time on, linear probing's grid against the whole way, an epoch",
+    ),
+    "store": ("petl_study.bench.store", "writing, reading and listing small records"),
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 import analysis
+from petl_study.bench import machine
 from petl_study.bench.measured import Measured, measured
 from petl_study.console import console
 from petl_study.errors import InputError
@@ -91,8 +91,7 @@ def measure(size: Size, directory: Path | None = None) -> dict[str, Any]:
         "naive": naive,
         "largest_difference_of_kappa": difference,
         "environment": {
-            "hardware": platform.machine(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            **machine.computer(),
             "threads": os.environ.get("OMP_NUM_THREADS"),
             "versions": {name: version(name) for name in ("petl_study", "numpy", "pandas", "scipy", "scikit-learn")},
         },

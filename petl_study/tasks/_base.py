@@ -78,13 +78,17 @@ class Split:
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What is known of a task without making its images. `shift_sets` are names such as ``"blur:2"``."""
+    """What is known of a task without making its images.
+
+    `shift_sets` are names such as ``"blur:2"``; `sizes` the examples of train, val and test, where that is known.
+    """
 
     name: str
     group: str
     classes: tuple[str, ...]
     summary: str
     shift_sets: tuple[str, ...] = ()
+    sizes: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.group not in GROUPS:

@@ -95,8 +95,10 @@ def expand(name: str) -> list[str]:
 
 def expected_sizes(source: Source) -> tuple[int, int, int] | None:
     """How many examples train, val and test of `source` have to have; None where that is not known."""
-    if source.data in _TASKS or source.shots is not None or source.examples is not None:
+    if source.shots is not None or source.examples is not None:
         return None
+    if source.data in _TASKS:
+        return _TASKS[source.data][0].sizes
     loader, rest = _loader(source.data)
     return loader.sizes(rest) if loader.sizes else None
 

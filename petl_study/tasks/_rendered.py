@@ -12,6 +12,7 @@ from petl_study.render.dice import Dice
 from petl_study.tasks._base import Split, TaskInfo
 
 SIZES = {"train": 800, "val": 200, "test": 1000}
+RENDERED = (SIZES["train"], SIZES["val"], SIZES["test"])  # as a task's `sizes`
 
 Draw = Callable[[int, Dice], Image]  # (label, chance) -> float64 (H, W, 3) from 0 to 1
 

@@ -29,7 +29,7 @@ from petl_study.render.dice import Dice
 from petl_study.render.fields import smooth_noise
 from petl_study.tasks._base import Split, TaskInfo
 from petl_study.tasks._registry import register
-from petl_study.tasks._rendered import render_splits
+from petl_study.tasks._rendered import RENDERED, render_splits
 
 SIZE = 32
 
@@ -103,6 +103,7 @@ INFO = TaskInfo(
     group="specialized",
     classes=tuple(NUCLEI),
     summary="the shape of the nucleus in a rendered microscope image of a stained blood cell",
+    sizes=RENDERED,
 )
 
 

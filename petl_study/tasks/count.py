@@ -30,7 +30,7 @@ from petl_study.render.dice import Dice
 from petl_study.render.fields import smooth_noise
 from petl_study.tasks._base import Split, TaskInfo
 from petl_study.tasks._registry import register
-from petl_study.tasks._rendered import render_splits
+from petl_study.tasks._rendered import RENDERED, render_splits
 
 SIZE = 32
 MOST = 8
@@ -40,6 +40,7 @@ INFO = TaskInfo(
     group="structured",
     classes=("1 object", *(f"{n} objects" for n in range(2, MOST + 1))),
     summary="how many solid objects, one to eight, lie in a rendered scene with clutter",
+    sizes=RENDERED,
 )
 
 Outline = Callable[[Field, Field], Field]

@@ -28,6 +28,7 @@ INFO = TaskInfo(
     classes=tuple("0123456789"),
     summary="handwritten digits, real scans (UCI, bundled with scikit-learn)",
     shift_sets=SHIFT_SETS,
+    sizes=(800, 200, 797),
 )
 
 

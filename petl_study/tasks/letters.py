@@ -31,7 +31,7 @@ from petl_study.render.fields import cloud_noise
 from petl_study.render.glyphs import HELD_OUT_FONTS, glyph_field
 from petl_study.tasks._base import Split, TaskInfo
 from petl_study.tasks._registry import register
-from petl_study.tasks._rendered import render_splits
+from petl_study.tasks._rendered import RENDERED, render_splits
 from petl_study.tasks.shifts import SHIFT_SETS
 
 SIZE = 32
@@ -43,6 +43,7 @@ INFO = TaskInfo(
     classes=tuple(ascii_uppercase),
     summary="capital letters in unseen typefaces, tilted, on cluttered grounds, partly covered",
     shift_sets=SHIFT_SETS,
+    sizes=RENDERED,
 )
 
 

@@ -29,7 +29,7 @@ from petl_study.render.dice import Dice
 from petl_study.render.fields import smooth_noise
 from petl_study.tasks._base import Split, TaskInfo
 from petl_study.tasks._registry import register
-from petl_study.tasks._rendered import render_splits
+from petl_study.tasks._rendered import RENDERED, render_splits
 
 SIZE = 32
 STEP = 30  # degrees between classes
@@ -40,6 +40,7 @@ INFO = TaskInfo(
     group="structured",
     classes=tuple(f"{angle} degrees" for angle in range(0, 360, STEP)),
     summary="which of twelve ways the pointed end of a rendered object looks",
+    sizes=RENDERED,
 )
 
 Outline = Callable[[Field, Field], Field]

@@ -25,7 +25,7 @@ from petl_study.render.fields import (
 from petl_study.render.shapes import segment
 from petl_study.tasks._base import Split, TaskInfo
 from petl_study.tasks._registry import register
-from petl_study.tasks._rendered import render_splits
+from petl_study.tasks._rendered import RENDERED, render_splits
 
 SIZE = 32
 
@@ -123,6 +123,7 @@ INFO = TaskInfo(
     group="specialized",
     classes=tuple(family.__name__ for family in FAMILIES),
     summary="which process made a rendered surface, whatever its colours, scale and light",
+    sizes=RENDERED,
 )
 
 
