@@ -44,6 +44,7 @@ def test_two_tasks_are_embedded_in_each_group():
 def test_sizes_follow_the_protocol(task):
     assert [len(part) for part in examples(task)] == [800, 200, 797 if task.name == "digits" else 1000]
     assert len(task.trainval) == 1000
+    assert tasks.info(task.name).sizes == tuple(map(len, examples(task)))  # known without making them
 
 
 def test_images_are_small_rgb_bytes(task):
