@@ -24,7 +24,6 @@ from petl_study.inputs import Inputs
 from petl_study.methods import Wrapper, trunk
 
 KEPT_BYTES = 2 * 2**30  # of activations that a process keeps for its next trials, those used last
-_BATCH = 64  # images at once: always as many, so that sums come out the same whatever was kept before
 _AT_THE_END = ("attn_pool", "fc_norm", "head", "head_drop")  # what timm's `forward_head` uses, by its first name
 _CHANCES = ("p", "prob", "drop_prob")  # how torch and timm call the share that a layer drops
 
@@ -114,13 +113,15 @@ def still(model: nn.Module, learns: Collection[str]) -> None:
 _kept: OrderedDict[Hashable, Made] = OrderedDict()
 
 
-def made(parts: Cut, examples: Inputs, key: Hashable) -> Made | None:
+def made(parts: Cut, examples: Inputs, key: Hashable, at_once: int) -> Made | None:
     """What the first part makes of all `examples`; None where that is too much to be kept.
 
     Parameters
     ----------
     key : hashable
         All that determines it: weights, examples, what they go through, the place of the cut.
+    at_once : int
+        Examples through the first part at a time.
     """
     if key in _kept:
         _kept.move_to_end(key)
@@ -128,8 +129,8 @@ def made(parts: Cut, examples: Inputs, key: Hashable) -> Made | None:
     count, started = len(examples.labels), time.perf_counter()
     activations: Tensor | None = None
     with torch.no_grad():
-        for start in range(0, count, _BATCH):
-            batch = parts.before(examples(slice(start, start + _BATCH)))
+        for start in range(0, count, at_once):
+            batch = parts.before(examples(slice(start, start + at_once)))
             if activations is None:
                 if batch[0].nbytes * count > KEPT_BYTES:
                     return None

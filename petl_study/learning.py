@@ -139,7 +139,7 @@ class Learning:
         how = (trial.protocol.precision, str(self._device), torch.get_num_threads())
         images = Pixels(self._split(name), self._normalise, self._device, hold=False)
         with training.precisely(self._precision, self._device):
-            return frozen.made(self._cut, images, (*what, *model, *how))
+            return frozen.made(self._cut, images, (*what, *model, *how), training.asked_at_once(images))
 
     def _in_two(self) -> frozen.Cut | None:
         images = Pixels(self._split("val"), self._normalise, self._device, hold=False)(slice(2))

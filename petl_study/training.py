@@ -191,6 +191,12 @@ def fit(
     return curve
 
 
+def asked_at_once(examples: Inputs) -> int:
+    """Examples that a model is asked about at once: more would be no faster, and take more memory."""
+    fits = examples.labels.device.type == "cuda" or examples.pixels == 0
+    return PREDICTED if fits else min(PREDICTED, max(1, HELD_PIXELS // examples.pixels))
+
+
 @torch.inference_mode()
 def ask(
     model: nn.Module, examples: Inputs, precision: Precision = "fp32", batch_size: int | None = None
@@ -204,10 +210,7 @@ def ask(
     """
     model.eval()
     device, count = examples.labels.device, len(examples.labels)
-    # Without a way back, a model remembers one layer of its images, not all: four times as many take less memory still.
-    fits = device.type == "cuda" or examples.pixels == 0
-    held = PREDICTED if fits else max(1, 4 * HELD_PIXELS // examples.pixels)
-    batch_size = batch_size or min(PREDICTED, held)
+    batch_size = batch_size or asked_at_once(examples)
     with precisely(precision, device):
         said = [model(examples(slice(i, i + batch_size))).float() for i in range(0, count, batch_size)]
     logits: NDArray[np.float32] = torch.cat(said).cpu().numpy()

@@ -189,7 +189,7 @@ def test_those_used_last_stay(monkeypatch):
     parts = cut(model, pixels(slice(2)))
     monkeypatch.setattr(frozen, "KEPT_BYTES", 2 * 16 * 24 * 4)
     for key in ("a", "b", "a", "c"):
-        frozen.made(parts, pixels, key)
+        frozen.made(parts, pixels, key, at_once=5)
     assert list(frozen._kept) == ["a", "c"]
 
 
