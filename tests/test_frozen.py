@@ -14,10 +14,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import toy
-from petl_study import frozen, learning, methods, tasks, trials
+from petl_study import frozen, methods, trials
 from petl_study.inputs import Normalisation, Pixels
-from petl_study.protocols import Protocol
-from petl_study.trials import Trial
 
 FAMILIES = {  # a small model of each, and how many stages it has
     "vit": (lambda: VisionTransformer(**VIT, depth=3), 3),
@@ -113,29 +111,15 @@ def nothing_kept() -> Iterator[None]:
     frozen._kept.clear()
 
 
-def trial(**changes: object) -> Trial:
-    short = {"base": "embedded", "name": "blink", "epochs": 3, "warmup_epochs": 1, "batch_size": 16}
-    given = {"task": "toy", "backbone": "micro_vit", "method": "linear", "hyperparameters": {}, "lr": 1e-2}
-    given |= {"weight_decay": 1e-4, "head": "new", "seed": 0, "fit": "train", "study": "s", **changes}
-    return Trial(protocol=Protocol.model_validate(short), **given)
-
-
-def learn(given: Trial) -> tuple[list[dict[str, float]], np.ndarray, learning.Learning]:
-    task = tasks.load(given.data)
-    model, normalise = trials.build(given, task, "cpu")
-    learner = learning.Learning(model, given, task, normalise)
-    return learner.fit(), learner.ask("test"), learner
-
-
 @pytest.mark.parametrize("fit", ["train", "trainval"])
 @pytest.mark.parametrize(
     ("method", "hyperparameters"), [("linear", {}), ("selective", {"part": "mlp", "blocks": "4,5"})]
 )
 def test_a_trial_comes_out_as_if_nothing_had_been_kept(monkeypatch, fit, method, hyperparameters):
-    given = trial(method=method, hyperparameters=hyperparameters, fit=fit)
-    curve, said, _ = learn(given)
+    given = toy.trial(method=method, hyperparameters=hyperparameters, fit=fit)
+    curve, said, _ = toy.learn(given)
     monkeypatch.setattr(frozen, "cut", lambda *_: None)
-    of_whole, said_by_whole, _ = learn(given)
+    of_whole, said_by_whole, _ = toy.learn(given)
     assert_allclose(said, said_by_whole, rtol=1e-3, atol=1e-4)
     assert [row.keys() for row in curve] == [row.keys() for row in of_whole]
     assert [row["train_loss"] for row in curve] == pytest.approx([row["train_loss"] for row in of_whole], rel=1e-4)
@@ -145,10 +129,10 @@ def test_the_next_trial_takes_what_is_kept_and_its_cost_says_what_that_was_worth
     seen: list[int] = []
     of_pixels = Pixels.__call__
     monkeypatch.setattr(Pixels, "__call__", lambda self, index: seen.append(1) or of_pixels(self, index))
-    first, said, learner = learn(trial())
+    first, said, learner = toy.learn(toy.trial())
     assert learner.reused_seconds == 0
     shown = len(seen)
-    again, said_again, learner = learn(trial())
+    again, said_again, learner = toy.learn(toy.trial())
     assert len(seen) - shown == 1  # two images, to see whether the parts say what the whole says
     assert learner.reused_seconds > 0
     assert again == first
@@ -157,26 +141,26 @@ def test_the_next_trial_takes_what_is_kept_and_its_cost_says_what_that_was_worth
 
 def test_other_data_another_view_or_another_backbone_is_made_anew():
     keys = []
-    for given in (trial(), trial(fit="trainval"), trial(lr=1e-3, seed=3)):
-        learn(given)
+    for given in (toy.trial(), toy.trial(fit="trainval"), toy.trial(lr=1e-3, seed=3)):
+        toy.learn(given)
         keys.append(set(frozen._kept))
     assert keys[0] == keys[1] == keys[2]  # train, val and test serve all of them
     assert len(keys[0]) == 3
-    learn(replace(trial(), protocol=trial().protocol.model_copy(update={"normalisation": "none"})))
+    toy.learn(replace(toy.trial(), protocol=toy.trial().protocol.model_copy(update={"normalisation": "none"})))
     assert len(frozen._kept) == 6
 
 
 def test_augmented_images_are_never_kept():
-    flips = trial().protocol.model_copy(update={"augmentation": "flip"})
-    learn(replace(trial(), protocol=flips))
+    flips = toy.trial().protocol.model_copy(update={"augmentation": "flip"})
+    toy.learn(replace(toy.trial(), protocol=flips))
     assert {key[1] for key in frozen._kept} == {"val", "test"}
 
 
 def test_what_does_not_fit_is_not_kept(monkeypatch):
-    of_all, said, _ = learn(trial())
+    of_all, said, _ = toy.learn(toy.trial())
     frozen._kept.clear()
     monkeypatch.setattr(frozen, "KEPT_BYTES", 48 * 96 * 4)  # the features of test, of 48 images, alone
-    curve, said_of_little, _ = learn(trial())
+    curve, said_of_little, _ = toy.learn(toy.trial())
     assert {key[1] for key in frozen._kept} == {"test"}
     assert [row["val_loss"] for row in curve] == pytest.approx([row["val_loss"] for row in of_all], rel=1e-4)
     assert_allclose(said_of_little, said, rtol=1e-3, atol=1e-4)
@@ -196,8 +180,8 @@ def test_those_used_last_stay(monkeypatch):
 def test_the_cost_of_a_run_counts_what_was_computed_for_the_one_before(tmp_path, monkeypatch):
     clock = iter(range(10**6))
     monkeypatch.setattr(frozen.time, "perf_counter", lambda: float(next(clock)))  # a second every time it is read
-    first = trials.execute(trial(fit="trainval"), tmp_path).header["cost"]
-    again = trials.execute(trial(fit="trainval", seed=1), tmp_path).header["cost"]
+    first = trials.execute(toy.trial(fit="trainval"), tmp_path).header["cost"]
+    again = trials.execute(toy.trial(fit="trainval", seed=1), tmp_path).header["cost"]
     # Making train, val and test reads the clock at the start and at the end: a second more for each, spent or reused.
     for name in ("fit_seconds", "predict_seconds"):
         assert again[name] == pytest.approx(first[name], abs=4)

@@ -7,36 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-import toy  # noqa: F401 (registers the toy task)
+import toy
 from petl_study import learning, places, tasks, trials
-from petl_study.protocols import Protocol
-from petl_study.trials import Trial
-
-
-def trial(method: str = "lora", **changes: object) -> Trial:
-    short = {"base": "embedded", "name": "blink", "epochs": 2, "warmup_epochs": 1, "batch_size": 16, **changes}
-    given = {"task": "toy", "backbone": "micro_vit", "method": method, "hyperparameters": {}, "lr": 1e-2}
-    given |= {"weight_decay": 1e-4, "head": "new", "seed": 0, "fit": "train", "study": "s"}
-    return Trial(protocol=Protocol.model_validate(short), **given)
-
-
-def learn(given: Trial) -> tuple[list[dict[str, float]], np.ndarray, learning.Learning]:
-    task = tasks.load(given.data)
-    model, normalise = trials.build(given, task, "cpu")
-    learner = learning.Learning(model, given, task, normalise)
-    return learner.fit(), learner.ask("test"), learner
 
 
 def test_what_validation_said_after_the_last_epoch_is_not_asked_again(monkeypatch):
-    curve, _, learner = learn(trial())
+    curve, _, learner = toy.learn(toy.trial("lora"))
     monkeypatch.setattr(learning.training, "ask", lambda *_: pytest.fail("asked again"))
     labels = tasks.load("toy").val.labels
     assert (learner.ask("val").argmax(1) == labels).mean() == curve[-1]["val_accuracy"]
 
 
 def test_bf16_learns_the_same_within_its_rounding_and_keeps_weights_in_fp32():
-    curve, said, _ = learn(trial())
-    rounded, said_rounded, learner = learn(trial(precision="bf16"))
+    curve, said, _ = toy.learn(toy.trial("lora"))
+    rounded, said_rounded, learner = toy.learn(toy.trial("lora", {"precision": "bf16"}))
     assert not np.array_equal(said, said_rounded)
     assert np.abs(said - said_rounded).max() < 0.1 * np.abs(said).max()
     assert rounded[-1]["train_loss"] == pytest.approx(curve[-1]["train_loss"], rel=0.05)
@@ -61,9 +45,9 @@ looks_at_gradients = pytest.mark.filterwarnings("ignore:The .grad attribute of a
 @looks_at_gradients
 @pytest.mark.parametrize("method", ["lora", "vpt_deep", "linear"])
 def test_compiled_blocks_learn_the_same(method, request):
-    curve, said, _ = learn(trial(method))
+    curve, said, _ = toy.learn(toy.trial(method))
     request.getfixturevalue("compiling")
-    of_compiled, said_by_compiled, learner = learn(trial(method))
+    of_compiled, said_by_compiled, learner = toy.learn(toy.trial(method))
     assert all(block._compiled_call_impl is not None for block in learner._model.blocks)
     np.testing.assert_allclose(said_by_compiled, said, rtol=1e-3, atol=1e-4)
     assert of_compiled[-1]["train_loss"] == pytest.approx(curve[-1]["train_loss"], rel=1e-4)
@@ -71,4 +55,4 @@ def test_compiled_blocks_learn_the_same(method, request):
 
 @looks_at_gradients
 def test_records_say_that_blocks_were_compiled(tmp_path, compiling):
-    assert trials.execute(trial(), tmp_path).header["environment"]["compiled"] is True
+    assert trials.execute(toy.trial("lora"), tmp_path).header["environment"]["compiled"] is True

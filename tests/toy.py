@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from petl_study import tasks
+from petl_study import tasks, trials
+from petl_study.learning import Learning
+from petl_study.protocols import Protocol
 from petl_study.tasks import Split, TaskInfo
+from petl_study.trials import Trial
 
 CLASSES = ("red", "green", "blue")
 
@@ -38,6 +42,22 @@ def study(**changes: object) -> dict[str, object]:
         "seeds": [0, 1],
         **changes,
     }
+
+
+def trial(method: str = "linear", protocol: dict[str, object] | None = None, **changes: object) -> Trial:
+    """A search trial of it under a protocol of three epochs, with `protocol` changed in that."""
+    short = {"base": "embedded", "name": "blink", "epochs": 3, "warmup_epochs": 1, "batch_size": 16, **(protocol or {})}
+    given = {"task": "toy", "backbone": "micro_vit", "method": method, "hyperparameters": {}, "lr": 1e-2}
+    given |= {"weight_decay": 1e-4, "head": "new", "seed": 0, "fit": "train", "study": "s", **changes}
+    return Trial(protocol=Protocol.model_validate(short), **given)
+
+
+def learn(given: Trial) -> tuple[list[dict[str, float]], NDArray[np.floating], Learning]:
+    """The curve of `given`, its logits on test, and what was trained."""
+    task = tasks.load(given.data)
+    model, normalise = trials.build(given, task, "cpu")
+    learner = Learning(model, given, task, normalise)
+    return learner.fit(), learner.ask("test"), learner
 
 
 if __name__ == "__main__":
