@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -69,15 +69,16 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Parameters as AdamW takes them: under ``decay: matrices`` biases, norms and scales are not pulled to zero."""
     decays = {name: protocol.decay == "all" or p.ndim > 1 for name, p in parameters.items()}
-    return [
+    groups = [
         {"params": [p for name, p in parameters.items() if decays[name] is decay], "weight_decay": weight_decay * decay}
         for decay in (True, False)
     ]
+    return [group for group in groups if group["params"]]
 
 
 def precisely(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Where a model is asked under a protocol's precision: ``bf16`` is torch's autocast, weights stay in fp32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def step(
