@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -238,7 +239,11 @@ def _running(pid: str) -> bool:
 
 def test_an_interrupt_stops_cleanly_and_says_what_is_kept(tmp_path, study_file):
     driver = subprocess.Popen(
-        command(tmp_path / "s", study_file, "processes"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(tmp_path / "s", study_file, "processes"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     while not list((tmp_path / "s").rglob("record.json")):
         assert driver.poll() is None
