@@ -30,11 +30,13 @@ def project(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None = N
 
 
 def plus_projected(layer: nn.Module, y: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """`y`, an output of `layer` that nobody else uses, plus `x` through `weight` (o, r): in `y`'s memory if linear."""
-    if isinstance(layer, nn.Conv2d):
+    """`y`, an output of `layer` that nobody else uses, plus `x` through `weight` (o, r): in `y`'s memory for tokens.
+
+    A view of `y` as one matrix would do for every shape, but autograd copies gradients of views changed in place.
+    """
+    if isinstance(layer, nn.Conv2d) or y.ndim != 3:
         return y + project(layer, x, weight)
-    y.view(-1, y.shape[-1]).addmm_(x.flatten(0, -2).to(y), weight.to(y).mT)
-    return y
+    return y.baddbmm_(x.to(y), weight.to(y).mT.expand(len(y), -1, -1))
 
 
 def over_output(layer: nn.Module, vector: Tensor) -> Tensor:
