@@ -15,8 +15,8 @@ def keep_freed() -> bool:
     """Have the C library keep what is freed for what is asked for next; returns whether it does.
 
     A training step frees what it allocated and the next asks for the same again. glibc hands blocks of 32 MB and more
-    straight back to the system, which must clear every page of the next: some 2 % of a step on a CPU. Other C libraries
-    are left as they are.
+    straight back to the system, which must clear every page of the next: about 1 % of a step of a ViT-B/16 on 16 images
+    at once, and nothing measurable on fewer. Other C libraries are left as they are.
     """
     adjust = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
     wanted = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 64 * 2**20}
