@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from petl_study import __version__, places
-from petl_study.console import guarded
+from petl_study.console import guarded, leave_at_second_interrupt
 from petl_study.errors import InputError
 
 
@@ -112,10 +112,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         help="trials at once: on a GPU that one trial does not fill, several share it (default: one a core"
-        f" ({os.cpu_count() or 1}), and with a GPU one)",
+        f" ({os.cpu_count() or 1}), or one a GPU)",
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of one trial (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda (all GPUs in turn), cuda:1 ... (default: %(default)s)"
+    )
     parser.add_argument(
         "--micro-batch",
         type=int,
@@ -128,6 +130,17 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compile the backbone's blocks with torch.compile: a minute for every method and size in every worker"
         " (and a C++ compiler, on a CPU), which long studies on a GPU earn back",
+    )
+    parser.add_argument(
+        "--trial-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="end a trial that takes longer, and store it as failed (default: none is ended)",
+    )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="try stored failures again, but for trainings that diverged, which would again",
     )
     _add_place_options(parser)
 
@@ -176,10 +189,17 @@ def _run(study: str, options: argparse.Namespace) -> int:
     if options.zero_shot and not resolved.zero_shot:
         resolved = spec.resolve({**resolved.model_dump(), "zero_shot": True}, study)
     out = options.out or Path("runs") / resolved.name
-    engine = engines.create(options.engine, workers=options.workers, threads=options.threads, device=options.device)
+    engine = engines.create(
+        options.engine,
+        workers=options.workers,
+        threads=options.threads,
+        device=options.device,
+        timeout=options.trial_timeout,
+    )
     display = progress.create(resolved, Console(), engine.capacity)
+    leave_at_second_interrupt()
     with engine, display:
-        outcome = runner.run(resolved, out, engine, display)
+        outcome = runner.run(resolved, out, engine, display, retry_failed=options.retry_failed)
     reused = f", {outcome.stored_before} stored before" if outcome.stored_before else ""
     failed = f", {outcome.failed} failed: see `petl-study status {out}`" if outcome.failed else ""
     Console().print(f"{out}: {outcome.trained} trained{reused}{failed}.", markup=False, highlight=False, soft_wrap=True)
@@ -203,12 +223,22 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _require_run_options(options: argparse.Namespace) -> None:
     if options.workers is None:
-        options.workers = 1 if options.device.startswith("cuda") else os.cpu_count() or 1
+        options.workers = _gpus(options.device) or os.cpu_count() or 1
     for name in ("workers", "threads"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be a whole number of at least 1, got {getattr(options, name)}.")
+    if options.trial_timeout is not None and not options.trial_timeout > 0:
+        raise InputError(f"--trial-timeout must be a positive number of seconds, got {options.trial_timeout:g}.")
     require_device(options.device)
     _use_places(options)
+
+
+def _gpus(device: str) -> int:
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.device_count()
+    return 1 if device.startswith("cuda") else 0
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,6 +21,21 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=200)
 
 
+def leave_at_second_interrupt() -> None:
+    """From now on the first ctrl-C interrupts as ever, and the next one ends this process, whatever it is doing.
+
+    Where ctrl-C is ignored, as in a job that a shell runs in the background, it stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return
+
+    def first(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, first)
+
+
 def guarded(command: Callable[[], int]) -> int:
     """What `command` returns; wrong input as one message and exit code 2, without a traceback."""
     try:
@@ -27,8 +43,9 @@ def guarded(command: Callable[[], int]) -> int:
     except InputError as error:
         print(f"petl-study: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    except KeyboardInterrupt:
-        print("petl-study: interrupted. What is stored is kept; the same command goes on from there.", file=sys.stderr)  # noqa: T201
+    except KeyboardInterrupt as stop:
+        said = str(stop) or "what is stored is kept"
+        print(f"petl-study: interrupted: {said}. The same command goes on from there.", file=sys.stderr)  # noqa: T201
         return 130
     except BrokenPipeError:  # `petl-study methods | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,10 @@ class InputError(ValueError):
     """Wrong input: a name, a value, a file. The message says what, where, what is allowed and how to mend it."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, once what was under way is dropped. The message says what is kept."""
+
+
 class DamagedRecord(InputError):
     """A stored record that is truncated, altered or of an unknown format."""
 

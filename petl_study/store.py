@@ -339,9 +339,18 @@ class Study:
         for until in range(1, record.spec.get("until", record.spec["protocol"]["epochs"])):
             shorter = self.directory("trial", {**whole, "until": until})
             if shorter.exists():
-                gone = shorter.with_name(f"{_TEMPORARY}{shorter.name}")  # out of sight at once
-                shorter.rename(gone)
-                shutil.rmtree(gone)
+                _remove(shorter)
+
+    def withdraw(self, failed: Record) -> None:
+        """Remove a failed record, so that it is tried again, and of a trial the runs that its search led to.
+
+        They were selected without it. Records of another study that were copied into this one are left alone.
+        """
+        if failed.header["kind"] == "trial":
+            for run in self.records("run", failed.spec["task"]):
+                if run.header.get("selected") and _of_one_search(run, failed):
+                    _remove(run.path)
+        _remove(failed.path)
 
     def checkpoint(self, spec: Mapping[str, Any]) -> Path:
         """Where the trial that `spec` determines, whole or stopped, leaves what it can be gone on with from."""
@@ -414,6 +423,12 @@ def _further(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {**whole, "until": until}
 
 
+def _of_one_search(one: Record, other: Record) -> bool:
+    shared = ("task", "data", "backbone", "weights", "method", "head", "protocol", "keep", "source")
+    same_study = one.header["study"] == other.header["study"]
+    return same_study and all(one.spec.get(name) == other.spec.get(name) for name in shared)
+
+
 def safe_name(name: str) -> str:
     """`name` as one reversible path component: ``peft:dora`` becomes ``peft%3Adora``; no name leaves its directory."""
     return quote(name, safe="").replace(".", "%2E")
@@ -444,6 +459,13 @@ def _require_aligned(logits: Mapping[str, NDArray[Any]], examples: Mapping[str, 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove(directory: Path) -> None:
+    """Remove a record: out of sight at once, then its files."""
+    gone = directory.with_name(f"{_TEMPORARY}{directory.name}")
+    directory.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _sync(path: Path) -> None:

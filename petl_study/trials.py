@@ -19,7 +19,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from petl_study import backbones, checkpoint, memory, methods, places, store, tasks, training
+from petl_study import backbones, checkpoint, failures, memory, methods, places, store, tasks, training
 from petl_study.checkpoint import Checkpoint
 from petl_study.errors import InputError
 from petl_study.images import Images
@@ -166,81 +166,109 @@ def _short(value: object) -> str:
 def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     """Train what `trial` says, if anything, and store what came of it in the study at `directory`.
 
-    A training that diverges is stored too, as failed, with its reason. One that stops early leaves a checkpoint, from
-    which a later call goes on if it was made with the same versions on the same kind of machine; without one it trains
-    anew, to the same result.
+    A training that diverges is stored too, as failed, with its reason; so is one that runs out of memory or meets a
+    fault of the program. One that stops early leaves a checkpoint, from which a later call goes on if it was made with
+    the same versions on the same kind of machine; without one it trains anew, to the same result.
+
+    Raises
+    ------
+    InputError
+        Data, weights or a stored record that it needs are not there or not right: no other trial would fare better.
+    OSError
+        Something cannot be read or stored.
     """
-    study = Study(directory)
-    task, view = tasks.load(trial.data), trial.protocol.view
-    learned = None if trial.fit == "none" else task.split(trial.fit, view)
+    header = _header(trial, device)
+    _restart_peak_memory(device)
+    try:
+        return _executed(trial, Study(directory), device, header)
+    except (InputError, OSError):
+        raise
+    except Exception as error:
+        why = failures.reason(error, _peak_memory(device))
+        if curve := getattr(error, "curve", None):
+            header["curve"] = curve
+    return _store_failed(trial, directory, header, why)  # out here, where what the error held is free again
+
+
+def fail(trial: Trial, directory: Path, device: str, kind: str, message: str) -> Record:
+    """Store that `trial` failed where nobody could say so: its worker is gone, or was ended."""
+    return _store_failed(trial, directory, _header(trial, device), {"kind": kind, "message": message})
+
+
+def _store_failed(trial: Trial, directory: Path, header: dict[str, Any], why: dict[str, Any]) -> Record:
+    whole = trial.whole.spec  # to its last epoch it had failed alike
+    failed = {"spec": whole, "status": "failed", "error": why, "results": {}, "cost": {}}
+    return store.write(Study(directory).directory(trial.kind, whole), {**header, **failed})
+
+
+def _header(trial: Trial, device: str) -> dict[str, Any]:
+    """What a record says of `trial` before anything is loaded."""
+    info = tasks.info(trial.data)
     header: dict[str, Any] = {
         "kind": trial.kind,
         "status": "finished" if trial.until is None else "stopped",
         "error": None,
         "study": {"name": trial.study},
         "spec": trial.spec,
-        "task": {
-            "group": task.group,
-            "classes": list(task.classes),
-            "train_examples": len(learned) if learned else 0,
-        },
+        "task": {"group": info.group, "classes": list(info.classes)},
         "environment": _environment(device),
+        "curve": [],
     }
-    if learned:
-        _, height, width, _ = learned.pixels.shape
-        header["environment"]["micro_batch"] = training.micro_batch(height * width, trial.protocol, device)
     if places.here().compile:
         header["environment"]["compiled"] = True
     if trial.selected is not None:
         header["selected"] = trial.selected
-    where = study.directory(trial.kind, header["spec"])
-    _restart_peak_memory(device)
-    try:
-        model, normalise = build(trial, task, device)
-        learning = Learning(model, trial, task, normalise)
-        header["parameters"] = _count(model, trial)
-        started = time.perf_counter()
-        begun = _begun(trial, study, header)
-        before = begun.made["seconds"] if begun else 0.0  # of the epochs that need not be trained again
+    return header
 
-        def spent() -> float:
-            reused = 0.0 if begun else learning.reused_seconds  # the first leg has counted it
-            return before + time.perf_counter() - started + reused
 
-        def leave(state: Checkpoint) -> None:
-            state.save(study.checkpoint(header["spec"]), environment=header["environment"], seconds=spent())
+def _executed(trial: Trial, study: Study, device: str, header: dict[str, Any]) -> Record:
+    """`execute` where all goes well; `header` is completed on the way, for whoever stores a failure."""
+    task, view = tasks.load(trial.data), trial.protocol.view
+    learned = None if trial.fit == "none" else task.split(trial.fit, view)
+    header["task"]["train_examples"] = len(learned) if learned else 0
+    if learned:
+        _, height, width, _ = learned.pixels.shape
+        header["environment"]["micro_batch"] = training.micro_batch(height * width, trial.protocol, device)
+    model, normalise = build(trial, task, device)
+    learning = Learning(model, trial, task, normalise)
+    header["parameters"] = _count(model, trial)
+    started = time.perf_counter()
+    begun = _begun(trial, study, header)
+    before = begun.made["seconds"] if begun else 0.0  # of the epochs that need not be trained again
 
-        header["curve"] = learning.fit(start=begun, leave=leave if trial.until is not None else None)
-        fit_seconds = spent()
-        logits, examples, skipped, predict_seconds = {}, {}, dict(learned.skipped) if learned else {}, 0.0
-        for name in _looked_at(trial, task):
-            split = task.split(name, view)  # one at a time, as all may not fit; making them is no cost of the method's
-            made = time.perf_counter() + learning.reused_seconds
-            logits[name] = trial.keep.rounded(learning.ask(name))
-            predict_seconds += time.perf_counter() + learning.reused_seconds - made
-            examples[name] = (split.ids, split.labels)
-            skipped |= split.skipped
-    except training.Diverged as error:
-        curve = error.curve or header.get("curve", [])
-        whole = trial.whole.spec  # to its last epoch it had failed alike
-        reason = {"kind": "Diverged", "message": str(error)}
-        failed = {"spec": whole, "status": "failed", "error": reason, "curve": curve, "results": {}, "cost": {}}
-        return store.write(study.directory(trial.kind, whole), {**header, **failed})
+    def spent() -> float:
+        reused = 0.0 if begun else learning.reused_seconds  # the first leg has counted it
+        return before + time.perf_counter() - started + reused
+
+    def leave(state: Checkpoint) -> None:
+        state.save(study.checkpoint(header["spec"]), environment=header["environment"], seconds=spent())
+
+    header["curve"] = learning.fit(start=begun, leave=leave if trial.until is not None else None)
+    fit_seconds = spent()
+    logits, examples, skipped, predict_seconds = {}, {}, dict(learned.skipped) if learned else {}, 0.0
+    for name in _looked_at(trial, task):
+        split = task.split(name, view)  # one at a time, as all may not fit; making them is no cost of the method's
+        made = time.perf_counter() + learning.reused_seconds
+        logits[name] = trial.keep.rounded(learning.ask(name))
+        predict_seconds += time.perf_counter() + learning.reused_seconds - made
+        examples[name] = (split.ids, split.labels)
+        skipped |= split.skipped
+    tuned = methods.state_dict(model)
     header["cost"] = {
         "fit_seconds": fit_seconds,
         "predict_seconds": predict_seconds,
         "peak_memory_bytes": _peak_memory(device),
+        "tuned_bytes": sum(tensor.nbytes for tensor in tuned.values()),
     }
     if skipped:
         header["task"]["skipped"] = skipped
-    tuned = methods.state_dict(model)
-    header["cost"]["tuned_bytes"] = sum(tensor.nbytes for tensor in tuned.values())
     if trial.selected is not None:  # val was not held out of this training: keep what the selected trial said of it
         best = store.read(study.path / trial.selected["path"])
         logits["val"], examples["val"] = best.logits("val"), best.examples("val")
     header["results"] = {name: training.score(logits[name], examples[name][1]) for name in logits}
     kept = trial.kind == "run" and trial.keep.tensors_of(trial.method)
     tensors = {name: tensor.cpu().numpy() for name, tensor in tuned.items()} if kept else {}
+    where = study.directory(trial.kind, header["spec"])
     return store.write(where, header, logits=logits, examples=examples, tensors=tensors)
 
 
@@ -337,7 +365,13 @@ def _versions() -> dict[str, str]:
 def _environment(device: str) -> dict[str, Any]:
     kind = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
     versions = {"python": platform.python_version(), **_versions()}
-    return {"versions": versions, "device": device, "hardware": kind, "threads": torch.get_num_threads()}
+    # Which of several GPUs it was makes no difference: a trial that was stopped on one goes on on another.
+    return {
+        "versions": versions,
+        "device": torch.device(device).type,
+        "hardware": kind,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _restart_peak_memory(device: str) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 import analysis
 import toy
-from petl_study import diff, engines, report, runner, spec, status, store, training
+from petl_study import cli, diff, engines, report, runner, spec, status, store, training
 from petl_study.errors import DamagedRecord, InputError
-from petl_study.store import KINDS, Record, Study
+from petl_study.search import searches
+from petl_study.store import KINDS, Record, Study, key_of
 
 STUDY = {"tasks": ["toy"], "seeds": [0]}
 
@@ -220,7 +224,7 @@ def test_workers_end_with_a_killed_driver(tmp_path, study_file):
     while not list((tmp_path / "s").rglob("record.json")):
         assert driver.poll() is None
         time.sleep(0.02)
-    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
+    children = _children(driver.pid)
     assert len(children) >= 2
     driver.kill()
     driver.wait()
@@ -230,6 +234,11 @@ def test_workers_end_with_a_killed_driver(tmp_path, study_file):
     assert alive == []
 
 
+def _children(pid: int) -> list[str]:
+    """Whichever of its threads started them."""
+    return [child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()]
+
+
 def _running(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -237,7 +246,9 @@ def _running(pid: str) -> bool:
         return False
 
 
-def test_an_interrupt_stops_cleanly_and_says_what_is_kept(tmp_path, study_file):
+@pytest.fixture
+def under_way(tmp_path, study_file):
+    """A study on two workers of which some results are stored, and of which ctrl-C is not ignored."""
     driver = subprocess.Popen(
         command(tmp_path / "s", study_file, "processes"),
         stdout=subprocess.PIPE,
@@ -245,14 +256,179 @@ def test_an_interrupt_stops_cleanly_and_says_what_is_kept(tmp_path, study_file):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
-    while not list((tmp_path / "s").rglob("record.json")):
+    while len(list((tmp_path / "s").rglob("record.json"))) < 3:  # two may be on their way to the driver
         assert driver.poll() is None
         time.sleep(0.02)
-    os.kill(driver.pid, 2)
-    _, errors = driver.communicate(timeout=20)
-    assert driver.returncode == 130
-    assert "interrupted. What is stored is kept" in errors
+    yield driver
+    driver.kill()
+    driver.communicate()
+
+
+def test_an_interrupt_stops_cleanly_and_says_what_is_kept(under_way, finished, tmp_path, study_file):
+    began = time.monotonic()
+    under_way.send_signal(signal.SIGINT)
+    _, errors = under_way.communicate(timeout=20)
+    assert time.monotonic() - began < 5
+    assert under_way.returncode == 130, errors
+    assert re.search(r"interrupted: results stored and kept: [1-9]\d*; trials under way, dropped: [12]\. The", errors)
     assert "Traceback" not in errors
+    subprocess.run(command(tmp_path / "s", study_file, "processes"), stdout=subprocess.DEVNULL, check=True)
+    assert_same_results(finished, tmp_path / "s")
+
+
+def test_a_second_interrupt_leaves_at_once(under_way):
+    """Also where the first is held up: here by a worker's end that is waited for in vain."""
+    workers = [int(child) for child in _children(under_way.pid)]
+    under_way.send_signal(signal.SIGSTOP)  # so that both arrive before it has ended
+    for stop in (signal.SIGINT, signal.SIGCONT, signal.SIGINT):
+        under_way.send_signal(stop)
+        time.sleep(0.05)
+    assert under_way.wait(5) in (-signal.SIGINT, 130)
+    deadline = time.monotonic() + 10
+    while (alive := [pid for pid in workers if _running(str(pid))]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive == []
+
+
+# ------------------------------------------------------------------------------------------------------- what may fail
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_trial_tried_again(under_way, finished, tmp_path):
+    for child in _children(under_way.pid):
+        if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
+            os.kill(int(child), signal.SIGKILL)
+    output, errors = under_way.communicate(timeout=60)
+    assert under_way.returncode == 0, errors
+    assert "8 trained." in output
+    assert_same_results(finished, tmp_path / "s")
+
+
+class Faulty(engines.Engine):
+    """The serial engine, but for trials of one method: what happens to them is given, a step a try."""
+
+    def __init__(self, method: str, *steps: Exception | None) -> None:
+        super().__init__(workers=1, threads=1, device="cpu")
+        self.method, self.steps, self.serial = method, list(steps), engines.create("serial", **SERIAL)
+
+    def submit(self, trial, directory):
+        future = Future()
+        if trial.method == self.method and self.steps and (error := self.steps.pop(0)):
+            future.set_exception(error)
+            return future
+        return self.serial.submit(trial, directory)
+
+    def __enter__(self):
+        self.serial.__enter__()
+        return self
+
+    def __exit__(self, *how):
+        self.serial.__exit__(*how)
+
+
+SERIAL = {"workers": 1, "threads": 1, "device": "cpu"}
+
+
+def run_on(engine: engines.Engine, path: Path, retry_failed: bool = False, **changes: object) -> runner.Outcome:
+    with engine:
+        return runner.run(spec.resolve(toy.study(**changes)), path, engine, Silent(), retry_failed=retry_failed)
+
+
+def test_a_trial_is_given_up_when_its_worker_is_lost_three_times_and_the_study_goes_on(tmp_path):
+    gone = engines.Lost("the worker that ran it was ended by SIGKILL")
+    outcome = run_on(Faulty("bitfit", gone, gone, gone, None), tmp_path / "s")
+    assert (outcome.trained, outcome.failed) == (8, 1)
+    [failed] = [r for r in Study(tmp_path / "s").records("trial") if r.failed]
+    assert failed.header["error"] == {"kind": "Lost", "message": str(gone)}
+    [row] = analysis.load_failures(tmp_path / "s").to_dict("records")
+    assert (row["method"], row["error"], row["reason"]) == ("bitfit", "Lost", str(gone))
+
+
+def test_what_was_lost_once_is_tried_again(finished, tmp_path):
+    gone = engines.Lost("the node has left")
+    assert run_on(Faulty("bitfit", gone, None, gone), tmp_path / "s").failed == 0
+    assert_same_results(finished, tmp_path / "s")
+
+
+def test_failures_are_tried_again_on_demand_and_the_search_selects_again(finished, tmp_path):
+    """The trial that is best by validation fails at first, so that another one is selected."""
+    lora = [r for r in Study(finished).records("run") if r.spec["method"] == "lora"]
+    best = lora[0].header["selected"]["trial"]
+    asked = [trial for search in searches(spec.resolve(toy.study())) for trial in next(search)]
+    keys = [key_of(trial.spec) for trial in asked if trial.method == "lora"]
+    steps = [engines.TimedOut(60.0) if key == best else None for key in keys]
+    assert run_on(Faulty("lora", *steps), tmp_path / "s").failed == 1
+    runs = {r.key for r in Study(tmp_path / "s").records("run")}
+    assert not {r.key for r in lora} & runs
+    again = run_on(Faulty("none"), tmp_path / "s")
+    assert (again.trained, again.failed) == (0, 1)  # not of itself
+    again = run_on(Faulty("none"), tmp_path / "s", retry_failed=True)
+    assert (again.trained, again.stored_before, again.failed) == (3, 5, 0)
+    assert_same_results(finished, tmp_path / "s")
+
+
+def test_a_trial_that_takes_too_long_is_ended_on_every_engine(tmp_path):
+    long = {"base": "embedded", "name": "long", "epochs": 100_000, "warmup_epochs": 0, "batch_size": 32}
+    study = {"methods": ["linear"], "protocol": long, "search": {"trials": 1}}
+    engine = engines.create("serial", timeout=0.5, **SERIAL)
+    assert run_on(engine, tmp_path / "serial", **study).failed == 1
+    file = tmp_path / "long.yaml"
+    file.write_text(yaml.safe_dump(toy.study(**study)))
+    options = [*command(tmp_path / "processes", file, "processes"), "--trial-timeout", "0.5"]
+    done = subprocess.run(options, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "failed: it was ended after 0.5 s" in done.stdout
+    for name in ("serial", "processes"):
+        [failed] = Study(tmp_path / name).records("trial")
+        assert failed.header["error"]["kind"] == "TimedOut"
+        assert "after 0.5 s" in failed.header["error"]["message"]
+
+
+def _missing() -> None:
+    {}["rank"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "told"),
+    [
+        (lambda: np.ones(2**46), "OutOfMemory", "Unable to allocate 512. TiB"),
+        (lambda: torch.ones(2**46), "OutOfMemory", "281474976710656 bytes"),
+        (_missing, "KeyError", "'rank'"),
+    ],
+)
+def test_what_stops_one_trial_is_recorded_and_the_study_goes_on(fault, kind, told, tmp_path, monkeypatch):
+    fit = training.fit
+
+    def sometimes(*args, lr, **kwargs):
+        if lr > 1e-3:
+            fault()
+        return fit(*args, lr=lr, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "fit", sometimes)
+        outcome, _ = run(tmp_path / "s", methods=["linear"], seeds=[0])
+    assert (outcome.trained, outcome.failed) == (3, 1)
+    [failed] = [r for r in Study(tmp_path / "s").records("trial") if r.failed]
+    reason = failed.header["error"]
+    assert reason["kind"] == kind
+    assert told in reason["message"]
+    assert ("GB were held at the most" in reason["message"]) is (kind == "OutOfMemory")
+    assert reason["where"][0].startswith("petl_study/trials.py:")
+    assert any(frame.endswith("in sometimes") for frame in reason["where"])
+    again = run_on(engines.create("serial", **SERIAL), tmp_path / "s", True, methods=["linear"], seeds=[0])
+    assert (again.trained, again.failed) == (2, 0)  # the trial, and the run anew that may be another's now
+
+
+def test_a_diverged_training_is_not_tried_again(tmp_path):
+    search = {"lr": [1e30], "weight_decay": [0.0]}
+    study = {"methods": ["full"], "search": search}
+    run(tmp_path / "s", **study)
+    again = run_on(engines.create("serial", **SERIAL), tmp_path / "s", True, **study)
+    assert (again.trained, again.stored_before) == (0, 1)
+
+
+def test_a_timeout_is_a_positive_number(tmp_path, study_file, capsys):
+    assert cli.main(["run", str(study_file), "--out", str(tmp_path / "s"), "--trial-timeout", "-1"]) == 2
+    assert capsys.readouterr().err == "petl-study: --trial-timeout must be a positive number of seconds, got -1.\n"
 
 
 def test_a_study_keeps_what_it_says(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from petl_study.engines._base import Engine
+from petl_study.engines._base import Engine, Lost, TimedOut
 from petl_study.engines.processes import Processes
 from petl_study.engines.serial import Serial
 from petl_study.errors import unknown
@@ -10,17 +10,8 @@ from petl_study.errors import unknown
 ENGINES: dict[str, type[Engine]] = {"serial": Serial, "processes": Processes}
 
 
-def create(name: str, *, workers: int, threads: int, device: str) -> Engine:
-    """The engine `name`.
-
-    Parameters
-    ----------
-    workers : int
-        Trials at once; the serial engine has one.
-    threads : int
-        Threads of one trial. Floating-point sums depend on it, so the same number gives the same bits on any engine.
-    device : str
-        As torch names it.
+def create(name: str, *, workers: int, threads: int, device: str, timeout: float | None = None) -> Engine:
+    """The engine `name`; see `Engine` for the rest.
 
     Raises
     ------
@@ -29,7 +20,7 @@ def create(name: str, *, workers: int, threads: int, device: str) -> Engine:
     """
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES)
-    return ENGINES[name](workers=workers, threads=threads, device=device)
+    return ENGINES[name](workers=workers, threads=threads, device=device, timeout=timeout)
 
 
-__all__ = ["ENGINES", "Engine", "create"]
+__all__ = ["ENGINES", "Engine", "Lost", "TimedOut", "create"]
