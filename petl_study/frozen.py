@@ -47,10 +47,11 @@ class Classifier(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.head: nn.Module = model.get_classifier()  # type: ignore[operator]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model.get_classifier()(x)  # type: ignore[operator]
+        said: Tensor = self.head(x)
+        return said
 
 
 @dataclass(frozen=True)
