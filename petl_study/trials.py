@@ -230,6 +230,7 @@ def _executed(trial: Trial, study: Study, device: str, header: dict[str, Any]) -
         _, height, width, _ = learned.pixels.shape
         header["environment"]["micro_batch"] = training.micro_batch(height * width, trial.protocol, device)
     model, normalise = build(trial, task, device)
+    methods.forget_start(model)  # it is trained, and goes nowhere else
     learning = Learning(model, trial, task, normalise)
     header["parameters"] = _count(model, trial)
     started = time.perf_counter()

@@ -115,6 +115,7 @@ class Subject:
         if self.method == PEFT:
             return _peft_lora(model, self.rank or 8)
         carrying = self._method.apply(model, [(examples.images, examples.labels)])
+        methods.forget_start(carrying)  # as a trial does
         return methods.merge(carrying) if self.way == "merged" else carrying
 
 

@@ -29,7 +29,14 @@ from petl_study.methods._base import (
 )
 from petl_study.methods._check import check
 from petl_study.methods._sites import sites, trunk, wrap
-from petl_study.methods._state import load_state_dict, merge, scale, state_dict, trainable_parameters
+from petl_study.methods._state import (
+    forget_start,
+    load_state_dict,
+    merge,
+    scale,
+    state_dict,
+    trainable_parameters,
+)
 from petl_study.methods._wrapper import Wrapper
 
 __all__ = [
@@ -40,6 +47,7 @@ __all__ = [
     "check",
     "create",
     "fixed",
+    "forget_start",
     "get",
     "list_methods",
     "load_state_dict",

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Applied:
     """What `Method.apply` left on a model.
 
-    `start` holds the values, at apply, of the tensors that the plain model has too: the pre-trained end of the path.
+    `start` holds the values, at apply, of the tensors that the plain model has too: the pre-trained end of the path; on
+    the meta device, where they were forgotten.
     `tuned` holds their trained values while the model stands elsewhere on it.
     """
 
@@ -161,6 +162,13 @@ def scale(model: nn.Module, alpha: float) -> None:
             f"alpha must be a finite number, 0 for the pre-trained model and 1 for the tuned, got {alpha}."
         )
     state = applied(model)
+    if alpha == state.alpha:
+        return
+    if any(tensor.is_meta for tensor in state.start.values()):
+        raise InputError(
+            "the model's pre-trained end was forgotten to save memory (methods.forget_start); to scale it, make it"
+            " anew, apply the method, and load the tuned tensors."
+        )
     parameters = dict(model.named_parameters())
     if state.alpha == 1.0:
         state.tuned = {name: parameters[name].detach().clone() for name in state.start}
@@ -173,6 +181,12 @@ def scale(model: nn.Module, alpha: float) -> None:
     state.alpha = alpha
     if alpha == 1.0:
         state.tuned = {}
+
+
+def forget_start(model: nn.Module) -> None:
+    """Free what only `scale` needs: with full fine-tuning, a copy of the model. From then on `scale` refuses."""
+    state = applied(model)
+    state.start = {name: tensor.to("meta") for name, tensor in state.start.items()}
 
 
 @torch.no_grad()

@@ -284,6 +284,25 @@ def test_scale_goes_from_the_pretrained_model_to_the_tuned_one_and_back(name, sm
     assert torch.equal(small_vit(images), tuned)
 
 
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_a_model_whose_start_is_forgotten_keeps_no_second_copy_and_does_all_but_scale(name, small_vit, images):
+    carry(small_vit, name)
+    held = sum(tensor.untyped_storage().nbytes() for tensor in small_vit.petl.start.values())
+    assert (held > 100_000) is (name == "full")
+    methods.forget_start(small_vit)
+    assert all(tensor.is_meta for tensor in small_vit.petl.start.values())
+    tune(small_vit)
+    tuned, tensors = small_vit(images), methods.state_dict(small_vit)
+    methods.scale(small_vit, 1)  # where it stands already
+    with pytest.raises(InputError, match="pre-trained end was forgotten"):
+        methods.scale(small_vit, 0.5)
+    tune(small_vit)
+    methods.load_state_dict(small_vit, tensors)
+    assert torch.equal(small_vit(images), tuned)
+    methods.merge(small_vit)
+    assert_close(small_vit(images), tuned, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("alpha", [0.25, 0.7])
 @pytest.mark.parametrize(("name", "hyperparameters"), MERGEABLE)
 def test_any_alpha_is_the_line_between_the_folded_weights(name, hyperparameters, alpha, small_vit, images):
