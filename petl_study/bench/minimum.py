@@ -10,7 +10,8 @@ nothing is computed a second time:
     y = gelu(x)               needs x
     y = x + f(x)              needs nothing
 
-Not in it: what is there for a moment only, such as the gradient on its way through a layer, or the copies of a library.
+Of what is there for a moment only, the widest moment counts, at GELU in the last block. Not in it: what a library
+copies, and what is free between blocks of memory of different sizes.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ def terms(shape: Shape, method: str, *, batch: int, at_once: int, rank: int = 8)
         *_activations(shape, method, at_once, rank),
         Term("features  b d", at_once * shape.width, "what the classifier learns from"),
         Term("likelihoods  b C", at_once * shape.classes, "the derivative of the loss is written with them"),
+        _widest_moment(shape, method, at_once),
     ]
 
 
@@ -121,6 +123,16 @@ def _activations(shape: Shape, method: str, at_once: int, rank: int) -> list[Ter
             "deviations  2 b N (2 L + 1)", 2 * token * (norms + depth + 1), "a mean and a deviation a token, each norm"
         ),
     ]
+
+
+def _widest_moment(shape: Shape, method: str, at_once: int) -> Term:
+    """What is there at GELU beside the activations, of which the way back has freed the last norm's by then."""
+    formula, numbers, why = {
+        "linear": ("b N (d + 2 m)", shape.width + 2 * shape.hidden, "its input and output, and the stream beside them"),
+        "lora": ("2 b N m", 2 * shape.hidden, "the gradients of its input and output"),
+        "full": ("b N m", shape.hidden, "the gradient of its output; its output made room for that of its input"),
+    }[method]
+    return Term(f"at GELU  {formula}", at_once * shape.tokens * numbers, f"for a moment: {why}")
 
 
 def _norm(full: bool, name: str) -> str:
