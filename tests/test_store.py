@@ -114,8 +114,9 @@ def test_a_writer_that_dies_leaves_nothing_in_sight(study):
 import os, signal, numpy as np
 from pathlib import Path
 from petl_study import store
-seal = store.seal
-store.seal = lambda header: os.kill(os.getpid(), signal.SIGKILL)
+from petl_study.store import writing
+
+writing.seal = lambda header: os.kill(os.getpid(), signal.SIGKILL)
 store.write(Path({str(study.directory("trial", SPEC))!r}), {HEADER!r}, tensors={{"w": np.eye(3)}})
 """
     died = subprocess.run([sys.executable, "-c", script], env={**os.environ}, check=False)

@@ -1,0 +1,131 @@
+"""A stored result, as it is read: the header at once, arrays when they are asked for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from petl_study.errors import DamagedRecord, InputError
+from petl_study.store.files import damaged, digest
+from petl_study.store.text import seal
+
+FORMAT = 1
+Kind = Literal["trial", "run", "ensemble"]
+KINDS: tuple[Kind, ...] = ("trial", "run", "ensemble")
+ZERO_SHOT = "zero_shot"  # the method, in records, of the backbone that nothing was trained of
+Examples = tuple[NDArray[np.str_], NDArray[np.int64]]  # ids (N,), labels (N,)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored result. The header is in memory; arrays are read, and checked, when asked for."""
+
+    path: Path
+    header: dict[str, Any]
+    _intact: set[str] = field(default_factory=set, repr=False, compare=False)  # files compared with their SHA-256
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Everything that determines the result: task, method, hyperparameters, protocol, fingerprints, seeds."""
+        return self.header["spec"]
+
+    @property
+    def key(self) -> str:
+        return self.path.name
+
+    @property
+    def failed(self) -> bool:
+        return self.header["status"] == "failed"
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is of a trial that a search stopped before its last epoch."""
+        return self.header["status"] == "stopped"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were trained, with those before a checkpoint from which it went on."""
+        return len(self.header.get("curve") or ())
+
+    @property
+    def sets(self) -> list[str]:
+        """The sets of examples that have logits: ``val`` for a trial; ``test``, ``val`` and shift sets for a run."""
+        return list(self.header["results"])
+
+    def logits(self, name: str) -> NDArray[np.floating[Any]]:
+        """What the model said of set `name`: (N, C).
+
+        Raises
+        ------
+        InputError
+            The record has no such set.
+        DamagedRecord
+            The stored bytes are not those that were written.
+        """
+        self._require_set(name)
+        with safetensors.safe_open(self._checked("logits.safetensors"), framework="numpy") as file:
+            return file.get_tensor(name)
+
+    def examples(self, name: str) -> Examples:
+        """Ids and labels of set `name`, in the order of its logits: (N,) and (N,)."""
+        self._require_set(name)
+        table = pq.read_table(self._checked("examples.parquet"), filters=[("set", "=", name)])
+        return np.asarray(table["id"].to_pylist(), dtype=np.str_), table["label"].to_numpy()
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The tuned tensors and the classifier, by name."""
+        return safetensors.numpy.load_file(self._checked("tuned.safetensors"))
+
+    def _require_set(self, name: str) -> None:
+        if name not in self.header["results"]:
+            raise InputError(f"{self.path}: no logits for {name!r}; this record has {', '.join(self.sets) or 'none'}.")
+
+    def _checked(self, file: str) -> Path:
+        path = self.path / file
+        written = self.header["files"].get(file)
+        if written is None:
+            raise InputError(
+                f"{self.path}: a record of this kind has no {file}; it has {', '.join(self.header['files'])}."
+            )
+        if file not in self._intact:
+            if digest(path) != written["sha256"]:
+                raise damaged(path, "its bytes are not those that were written")
+            self._intact.add(file)
+        return path
+
+
+def read(directory: Path) -> Record:
+    """Open the record at `directory`.
+
+    Raises
+    ------
+    DamagedRecord
+        It is truncated, altered, or of a format this version does not know; the message says which and how to mend it.
+    """
+    path = directory / "record.json"
+    try:
+        header = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise damaged(path, f"it cannot be read ({error})") from None
+    if not isinstance(header, dict) or "checksum" not in header:
+        raise damaged(path, "it has no checksum")
+    if header.get("format") != FORMAT:
+        raise DamagedRecord(
+            f"{path}: record format {header.get('format')!r}, but this version reads {FORMAT}; update petl_study."
+        )
+    if header != seal(header):
+        raise damaged(path, "its checksum does not match its content")
+    for name, written in header["files"].items():
+        file = directory / name
+        size = file.stat().st_size if file.is_file() else None
+        if size != written["bytes"]:
+            raise damaged(file, "it is missing" if size is None else f"it has {size} bytes of {written['bytes']}")
+    return Record(directory, header)

@@ -1,0 +1,93 @@
+"""A result becomes a record: whole, synced, under its own name at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from petl_study.store.files import TEMPORARY, digest, sync
+from petl_study.store.record import FORMAT, Examples, Record, read
+from petl_study.store.text import seal
+
+
+def write(
+    directory: Path,
+    header: Mapping[str, Any],
+    *,
+    logits: Mapping[str, NDArray[np.floating[Any]]] | None = None,
+    examples: Mapping[str, Examples] | None = None,
+    tensors: Mapping[str, NDArray[Any]] | None = None,
+) -> Record:
+    """Store one result under `directory`, whole or not at all.
+
+    Parameters
+    ----------
+    directory : Path
+        Where the record shall lie. If a record is there already it is kept and returned: same key, same result.
+    header : mapping
+        JSON content. `results` names the sets; `files`, `format` and `checksum` are added here.
+    logits, examples : mapping
+        For each set, (N, C) and ids (N,), labels (N,).
+    tensors : mapping
+        Tuned tensors by name.
+    """
+    _require_aligned(logits or {}, examples or {})
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=directory.parent))
+    try:
+        if logits:
+            safetensors.numpy.save_file(
+                {k: np.ascontiguousarray(v) for k, v in logits.items()}, temporary / "logits.safetensors"
+            )
+        if examples:
+            pq.write_table(_examples_table(examples), temporary / "examples.parquet")
+        if tensors:
+            safetensors.numpy.save_file(
+                {k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary / "tuned.safetensors"
+            )
+        files = {p.name: {"bytes": p.stat().st_size, "sha256": digest(p)} for p in sorted(temporary.iterdir())}
+        sealed = seal({**header, "format": FORMAT, "files": files})
+        (temporary / "record.json").write_text(json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False))
+        for path in temporary.iterdir():
+            path.chmod(0o644)  # safetensors writes 0600: a shared study has other readers
+            sync(path)
+        sync(temporary)
+        temporary.chmod(0o755)  # mkdtemp's 0700 would hide a shared study from its other readers
+        try:
+            temporary.rename(directory)
+        except OSError:
+            if not (directory / "record.json").exists():
+                raise
+        sync(directory.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return read(directory)
+
+
+def _examples_table(examples: Mapping[str, Examples]) -> pa.Table:
+    sets = np.repeat(list(examples), [len(labels) for _, labels in examples.values()])
+    return pa.table(
+        {
+            "set": pa.array(sets).dictionary_encode(),
+            "id": np.concatenate([ids for ids, _ in examples.values()]),
+            "label": np.concatenate([labels for _, labels in examples.values()]),
+        }
+    )
+
+
+def _require_aligned(logits: Mapping[str, NDArray[Any]], examples: Mapping[str, Examples]) -> None:
+    if logits.keys() != examples.keys():
+        raise ValueError(f"logits for {sorted(logits)} but examples for {sorted(examples)}")
+    for name, (ids, labels) in examples.items():
+        if not len(logits[name]) == len(ids) == len(labels):
+            raise ValueError(f"set {name!r}: {len(logits[name])} rows of logits, {len(ids)} ids, {len(labels)} labels")
