@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections import Counter, deque
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from petl_study import failures, trials
 from petl_study.engines import Engine, Lost, TimedOut
-from petl_study.errors import InputError, Interrupted
+from petl_study.errors import Interrupted
 from petl_study.search import Batches, searches
 from petl_study.spec import StudySpec
-from petl_study.store import Record, Study, key_of
+from petl_study.store import Held, Record, Study, alone, key_of
 from petl_study.trials import Trial
 
 TRIES = 3  # of a trial whose worker is lost: a node that leaves is no fault of the trial's, memory that runs out may be
@@ -96,11 +93,11 @@ def run(spec: StudySpec, directory: Path, engine: Engine, listener: Listener, *,
         By ctrl-C; says what is kept.
     """
     study = Study.create(directory, _as_begun(directory, spec.model_dump()))
-    with _alone(study):
+    with alone(study.path) as held:
         study.sweep()
         driver = _Driver(spec, study, engine, listener, retry_failed)
         try:
-            driver.drive()
+            driver.drive(held)
         except KeyboardInterrupt:
             raise Interrupted(driver.kept()) from None
         return driver.outcome
@@ -119,9 +116,10 @@ class _Driver:
         self._tries: Counter[str] = Counter()  # of trials whose worker was lost
         self._tried_again: set[str] = set()  # failures that were stored before
 
-    def drive(self) -> None:
-        """Until no search asks for more."""
+    def drive(self, held: Held) -> None:
+        """Until no search asks for more, or another took the study over."""
         while True:
+            held.require()
             while len(self._running) < self._engine.capacity and (place := self._next()):
                 self._begin(place)
             if not self._running:
@@ -213,16 +211,3 @@ def _as_begun(directory: Path, plan: dict[str, Any]) -> dict[str, Any]:
         return plan
     begun = Study(directory).spec
     return begun if {**begun, "zero_shot": None} == {**plan, "zero_shot": None} else plan
-
-
-@contextmanager
-def _alone(study: Study) -> Iterator[None]:
-    """Hold the study's lock, which the system releases however this process ends."""
-    with (study.path / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"{study.path} is being run by another process. Wait for it, or stop it; what it has stored is kept."
-            ) from None
-        yield

@@ -20,6 +20,7 @@ No torch in here: whoever reads results need not have it.
 """
 
 from petl_study.store.files import write_file
+from petl_study.store.lock import Held, alone
 from petl_study.store.record import FORMAT, KINDS, ZERO_SHOT, Examples, Kind, Record, read
 from petl_study.store.study import Study, furthest
 from petl_study.store.text import canonical, fingerprint, finite, key_of, safe_name, seal
@@ -30,9 +31,11 @@ __all__ = [
     "KINDS",
     "ZERO_SHOT",
     "Examples",
+    "Held",
     "Kind",
     "Record",
     "Study",
+    "alone",
     "canonical",
     "fingerprint",
     "finite",
