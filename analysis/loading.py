@@ -29,7 +29,7 @@ from analysis.rows import (
     trial_row,
 )
 from petl_study.errors import InputError, unknown
-from petl_study.store import Kind, Record, Study, furthest
+from petl_study.store import Entry, Kind, Record, Study, furthest
 
 Paths = str | Path | Sequence[str | Path]
 TRAINED: tuple[Kind, ...] = ("trial", "run")
@@ -52,7 +52,7 @@ def load_runs(path: Paths) -> pd.DataFrame:
         the GPU's name), `device`, `threads`; and what it was made under: `protocol` (its name), `protocol_fingerprint`,
         `data`, `backbone`, `weights`, `head`, `key`, `study`.
     """
-    return _frame([read_row(record, run_row) for record in _records(path, "run") if not record.failed], RUN)
+    return _frame([read_row(entry.open(), run_row) for entry in _entries(path, "run") if not entry.failed], RUN)
 
 
 def load_trials(path: Paths) -> pd.DataFrame:
@@ -70,15 +70,15 @@ def load_trials(path: Paths) -> pd.DataFrame:
         counts.
     """
     winners = {record.header.get("selected", {}).get("trial") for record in _records(path, "run")}
-    trials = furthest(_records(path, "trial"))
-    rows = [read_row(record, trial_row) | {"selected": record.key in winners} for record in trials]
+    trials = furthest(_entries(path, "trial"))
+    rows = [read_row(entry.open(), trial_row) | {"selected": entry.key in winners} for entry in trials]
     return _frame(rows, TRIAL)
 
 
 def load_failures(path: Paths) -> pd.DataFrame:
     """A row for every trial and run that failed: what it was, `error` (its kind) and `reason`."""
-    failed = [record for kind in TRAINED for record in _records(path, kind) if record.failed]
-    return _frame([read_row(record, failure_row) for record in failed], FAILURE)
+    failed = [entry for kind in TRAINED for entry in _entries(path, kind) if entry.failed]
+    return _frame([read_row(entry.open(), failure_row) for entry in failed], FAILURE)
 
 
 def load_accuracies(path: Paths) -> pd.DataFrame:
@@ -174,13 +174,17 @@ def _studies(path: Paths) -> list[Study]:
     return [Study.open(one) for one in paths]
 
 
-def _records(path: Paths, kind: Kind, task: str | None = None) -> Iterator[Record]:
+def _entries(path: Paths, kind: Kind, task: str | None = None) -> Iterator[Entry]:
     seen: set[str] = set()
     for study in _studies(path):
-        for record in study.records(kind, task):
-            if record.key not in seen:
-                seen.add(record.key)
-                yield record
+        for entry in study.entries(kind, task):
+            if entry.key not in seen:
+                seen.add(entry.key)
+                yield entry
+
+
+def _records(path: Paths, kind: Kind, task: str | None = None) -> Iterator[Record]:
+    return (entry.open() for entry in _entries(path, kind, task))
 
 
 def _frame(rows: list[Row], columns: list[str]) -> pd.DataFrame:

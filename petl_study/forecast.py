@@ -148,13 +148,13 @@ def done(study: StudySpec, out: Path) -> dict[tuple[str, str], Stored]:
             " Choose another --out."
         )
     found: dict[tuple[str, str], Stored] = {}
-    for record in furthest(record for kind in KINDS[:2] for record in begun.records(kind)):
-        of = found.setdefault((record.spec["task"], record.spec["method"]), Stored())
-        if record.header["kind"] == "run":
+    for entry in furthest(entry for kind in KINDS[:2] for entry in begun.entries(kind)):
+        of = found.setdefault((entry.task, entry.method), Stored())
+        if entry.kind == "run":
             of.runs += 1
         else:
             of.trials += 1
-            of.epochs += record.epochs
+            of.epochs += entry.epochs
     return found
 
 

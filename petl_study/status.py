@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from rich.table import Table
@@ -10,18 +10,18 @@ from rich.text import Text
 
 from petl_study.console import console
 from petl_study.plan import Plan
-from petl_study.store import KINDS, ZERO_SHOT, Record, Study, furthest
+from petl_study.store import KINDS, ZERO_SHOT, Study, furthest
 
 
 def show(path: Path) -> int:
     """Print the state of the study at `path`; 0 when it is complete, 1 when something is missing or failed."""
     study = Study.open(path)
     plan = Plan(study.spec)
-    records = furthest(record for kind in KINDS[:2] for record in study.records(kind))
-    finished, failed, stopped = (
-        Counter(_cell(record) for record in records if record.header["status"] == status)
-        for status in ("finished", "failed", "stopped")
-    )
+    entries = furthest(entry for kind in KINDS[:2] for entry in study.entries(kind))
+    by_status: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
+    for entry in entries:
+        by_status[entry.status][entry.task, entry.method, entry.kind] += 1
+    finished, failed, stopped = (by_status[status] for status in ("finished", "failed", "stopped"))
     out = console()
     table = Table(title=f"{study.spec['name']}: trials + runs finished of planned", box=None, title_justify="left")
     table.add_column("task")
@@ -30,7 +30,7 @@ def show(path: Path) -> int:
     # A study that was begun without zero-shot runs may have some: `run --zero-shot` adds them.
     untrained = {
         *plan.zero_shot_tasks,
-        *(record.spec["task"] for record in records if record.spec["method"] == ZERO_SHOT),
+        *(entry.task for entry in entries if entry.method == ZERO_SHOT),
     }
     if untrained:
         table.add_column(ZERO_SHOT, justify="right")
@@ -52,13 +52,14 @@ def show(path: Path) -> int:
             row.append(Text(_part(*runs), style=_style(runs)))
         table.add_row(*row)
     out.print(table)
-    for record in records:
-        if record.failed:
-            out.print(f"failed: {'/'.join(record.path.parts[-4:])}: {record.header['error']['message']}", markup=False)
+    for entry in entries:
+        if entry.failed:
+            message = entry.open().header["error"]["message"]
+            out.print(f"failed: {entry.kind}s/{entry.place}: {message}", markup=False)
     done = sum(finished.values()) + ended
     out.print(f"{done} of {planned_in_all} finished, {sum(failed.values())} failed.")
     if stopped:
-        of_trials = [record.epochs for record in records if record.header["kind"] == "trial"]
+        of_trials = [entry.epochs for entry in entries if entry.kind == "trial"]
         epochs, whole = sum(of_trials), len(of_trials) * study.spec["protocol"]["epochs"]
         out.print(
             f"Of {len(of_trials)} trials {sum(stopped.values())} are stopped at a rung, {sum(stopped.values()) - ended}"
@@ -66,10 +67,6 @@ def show(path: Path) -> int:
             highlight=False,
         )
     return 0 if done == planned_in_all else 1
-
-
-def _cell(record: Record) -> tuple[str, str, str]:
-    return record.spec["task"], record.spec["method"], record.header["kind"]
 
 
 def _part(finished: int, planned: int, failed: int, stopped: int = 0) -> str:

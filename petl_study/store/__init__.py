@@ -20,6 +20,7 @@ No torch in here: whoever reads results need not have it.
 """
 
 from petl_study.store.files import write_file
+from petl_study.store.index import Entry
 from petl_study.store.lock import Held, alone
 from petl_study.store.record import FORMAT, KINDS, ZERO_SHOT, Examples, Kind, Record, read
 from petl_study.store.study import Study, furthest
@@ -30,6 +31,7 @@ __all__ = [
     "FORMAT",
     "KINDS",
     "ZERO_SHOT",
+    "Entry",
     "Examples",
     "Held",
     "Kind",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from petl_study.errors import DamagedRecord, InputError
 from petl_study.store.files import damaged, digest
-from petl_study.store.text import seal
+from petl_study.store.text import fingerprint, seal
 
 FORMAT = 1
 Kind = Literal["trial", "run", "ensemble"]
@@ -54,6 +54,11 @@ class Record:
     def epochs(self) -> int:
         """Epochs that were trained, with those before a checkpoint from which it went on."""
         return len(self.header.get("curve") or ())
+
+    @property
+    def whole(self) -> str:
+        """What tells whether two records are of one trial, however far it was trained."""
+        return fingerprint({name: value for name, value in self.spec.items() if name != "until"})
 
     @property
     def sets(self) -> list[str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from petl_study.errors import DamagedRecord, InputError
+from petl_study.errors import InputError
 from petl_study.store.files import TEMPORARY, damaged, sync
+from petl_study.store.index import Entry, entries
 from petl_study.store.record import FORMAT, Kind, Record, read
-from petl_study.store.text import fingerprint, key_of, safe_name, seal
+from petl_study.store.text import key_of, safe_name, seal
 
 
 @dataclass(frozen=True)
@@ -134,18 +136,21 @@ class Study:
             with suppress(OSError):  # there is something in it, or it is gone
                 above.rmdir()
 
-    def records(self, kind: Kind, task: str | None = None) -> Iterator[Record]:
-        """Every record of `kind`, in a fixed order; of one task only where `task` is given.
+    def entries(self, kind: Kind, task: str | None = None) -> list[Entry]:
+        """Every record of `kind` as it is listed, in a fixed order; of one task only where `task` is given.
 
         Of a trial that is being trained on, what went furthest when it was looked for.
+
+        Raises
+        ------
+        DamagedRecord
+            One of them cannot be read.
         """
-        for directory in sorted((self.path / f"{kind}s").glob(f"{safe_name(task) if task else '*'}/*/*")):
-            if not directory.name.startswith(TEMPORARY):
-                try:
-                    yield read(directory)
-                except DamagedRecord:
-                    if directory.exists():  # else it was superseded meanwhile
-                        raise
+        return entries(self.path, kind, task)
+
+    def records(self, kind: Kind, task: str | None = None) -> Iterator[Record]:
+        """The records that `entries` lists, opened one by one."""
+        return (entry.open() for entry in self.entries(kind, task))
 
     def sweep(self) -> None:
         """Remove what interrupted writers of trials and runs left. Only while no one else runs this study."""
@@ -156,20 +161,23 @@ class Study:
             file.unlink()
 
 
-def furthest(records: Iterable[Record]) -> list[Record]:
-    """`records` without those of stopped trials of which another of them is the same trial, trained on."""
-    records = list(records)
-    if not any(record.stopped for record in records):
-        return records
-    reached: dict[str, int] = {}
-    for record in records:
-        reached[_whole(record)] = max(reached.get(_whole(record), 0), record.epochs, 0 if record.stopped else 10**9)
-    return [record for record in records if not record.stopped or record.epochs == reached[_whole(record)]]
+Result = TypeVar("Result", Record, Entry)
 
 
-def _whole(record: Record) -> str:
-    """What tells whether two records are of one trial, however far it was trained."""
-    return fingerprint({name: value for name, value in record.spec.items() if name != "until"})
+def furthest(results: Iterable[Result]) -> list[Result]:
+    """`results` without those of stopped trials of which another of them is the same trial, trained on."""
+    results = list(results)
+    if not any(result.stopped for result in results):
+        return results
+    reached: dict[str, float] = {}
+    trials = [result.whole for result in results]
+    for trial, result in zip(trials, results, strict=True):
+        reached[trial] = max(reached.get(trial, 0), result.epochs if result.stopped else math.inf)
+    return [
+        result
+        for trial, result in zip(trials, results, strict=True)
+        if not result.stopped or result.epochs == reached[trial]
+    ]
 
 
 def _further(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
