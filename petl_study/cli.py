@@ -97,6 +97,7 @@ _LISTS = {
 # Commands whose module defines its own options: it is imported only when its command is given.
 _PARTS = {
     "check": ("petl_study.check", "say what is wrong with data before a study is run on them: vtab1k, folder:PATH ..."),
+    "fsck": ("petl_study.fsck", "check every byte of a study, name what is damaged, and set it aside"),
     "diff": ("petl_study.diff", "say what differs between two runs or two studies, and whether they are comparable"),
     "report": ("petl_study.report", "write report.html, tables and figures of a study"),
     "recommend": ("petl_study.recommend", "which method to take for a task, and how much the evidence says"),

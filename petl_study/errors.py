@@ -15,7 +15,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 class DamagedRecord(InputError):
-    """A stored record that is truncated, altered or of an unknown format."""
+    """A stored record that is truncated, altered or of an unknown format; `reason` says which without the remedy."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class NotMergeable(InputError):

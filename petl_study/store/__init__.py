@@ -19,7 +19,8 @@ hash of the specification that determines the result: a study can be moved, copi
 No torch in here: whoever reads results need not have it.
 """
 
-from petl_study.store.files import write_file
+from petl_study.store.examine import QUARANTINE, Finding, examine
+from petl_study.store.files import move_into, write_file
 from petl_study.store.index import Entry
 from petl_study.store.lock import Held, alone
 from petl_study.store.record import FORMAT, KINDS, ZERO_SHOT, Examples, Kind, Record, read
@@ -30,19 +31,23 @@ from petl_study.store.writing import write
 __all__ = [
     "FORMAT",
     "KINDS",
+    "QUARANTINE",
     "ZERO_SHOT",
     "Entry",
     "Examples",
     "Held",
+    "Finding",
     "Kind",
     "Record",
     "Study",
     "alone",
     "canonical",
+    "examine",
     "fingerprint",
     "finite",
     "furthest",
     "key_of",
+    "move_into",
     "read",
     "safe_name",
     "seal",

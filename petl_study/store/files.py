@@ -35,5 +35,28 @@ def sync(path: Path) -> None:
 
 
 def damaged(path: Path, reason: str, mend: str = "") -> DamagedRecord:
-    mend = mend or f"copy it back, or remove {path.parent} and run the study again: only this result is made anew"
-    return DamagedRecord(f"{path} is damaged: {reason}. To mend it, {mend}.")
+    mend = mend or _mend(path.parent)
+    return DamagedRecord(f"{path} is damaged: {reason}. To mend it, {mend}.", f"{path.name}: {reason}")
+
+
+def _mend(record: Path) -> str:
+    study = next((above for above in record.parents[:4] if (above / "study.json").is_file()), None)
+    if study is None:
+        return f"copy it back, or remove {record}"
+    return (
+        f"copy it back, or move {record} away with `petl-study fsck {study} --repair` and run the study again:"
+        " only this result is made anew"
+    )
+
+
+def move_into(place: Path, below: Path, path: Path) -> Path:
+    """Move what lies at `path` to `place / below`, or beside what lies there already; returns where it is now."""
+    target, number = place / below, 0
+    target.parent.mkdir(parents=True, exist_ok=True)
+    while target.exists() or target.is_symlink():
+        number += 1
+        target = (place / below).with_name(f"{below.name}.{number}")
+    path.rename(target)
+    sync(target.parent)
+    sync(path.parent)
+    return target

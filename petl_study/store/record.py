@@ -123,9 +123,8 @@ def read(directory: Path) -> Record:
     if not isinstance(header, dict) or "checksum" not in header:
         raise damaged(path, "it has no checksum")
     if header.get("format") != FORMAT:
-        raise DamagedRecord(
-            f"{path}: record format {header.get('format')!r}, but this version reads {FORMAT}; update petl_study."
-        )
+        reason = f"record format {header.get('format')!r}, but this version reads {FORMAT}"
+        raise DamagedRecord(f"{path}: {reason}; update petl_study.", reason)
     if header != seal(header):
         raise damaged(path, "its checksum does not match its content")
     for name, written in header["files"].items():

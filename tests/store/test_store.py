@@ -85,7 +85,10 @@ def test_damage_is_noticed_and_named(record, file, harm):
         "flip": lambda: path.write_bytes(bytes(data)),
         "remove": path.unlink,
     }[harm]()
-    with pytest.raises(DamagedRecord, match=rf"{file} is damaged: .*To mend it, copy it back, or remove {record.path}"):
+    with pytest.raises(
+        DamagedRecord,
+        match=rf"{file} is damaged: .*To mend it, copy it back, or move {record.path} away with `petl-study fsck",
+    ):
         found = store.read(record.path)
         found.logits("val")
         found.examples("val")
