@@ -1,6 +1,7 @@
 """What listing needs of every record of a study, in one file for each kind, so that a hundred thousand can be listed.
 
-    STUDY/.index/<kind>s-<format>.parquet   a row a record: its place, its record.json's stamp, a summary, its header
+    STUDY/.index/<kind>s-<format>   a row a record: its place, its record.json's stamp, a summary, its header;
+                                    a Parquet file, and after its end its SHA-256
 
 The index is made of the records and is never the truth: it can be removed at any time, and whoever lists a study looks
 at the directories and at every record.json's inode, size and times. A row counts only where these are what they were
@@ -10,11 +11,13 @@ change and move under any process. A copied study has inodes of its own, and ign
 What changes no time is not seen: bits that flip on the disk. They are found where bytes are read, which is in arrays
 whenever they are opened, and in everything by `petl-study fsck`.
 
-A listing that finds many records without a row saves the index anew, in one rename, where it may write.
+A listing that finds many records without a row saves the index anew, in one rename, where it may write; who has read
+the one before goes on with that.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -40,7 +43,7 @@ _SUMMARY = [("task", pa.string()), ("method", pa.string()), ("status", pa.string
 _SUMMARY += [("whole", pa.string())]
 _STAMP = [("inode", pa.uint64()), *((name, pa.int64()) for name in Stamp._fields[1:])]
 _SCHEMA = pa.schema([("place", pa.string()), *_STAMP, *_SUMMARY, ("header", pa.binary())])
-_UNREADABLE = (OSError, pa.ArrowException, KeyError, ValueError)
+_DIGEST = hashlib.sha256().digest_size
 
 Found = Sequence[tuple[str, Stamp | None]]
 Summary = tuple[str, str, str, int, str]  # task, method, status, epochs, whole
@@ -78,10 +81,7 @@ class Entry(NamedTuple):
 
     def open(self) -> Record:
         """The record; its header is what was compared with its checksum when it was read."""
-        try:
-            return Record(self.path, json.loads(self.texts[self.row]))
-        except _UNREADABLE:  # of the index
-            return read(self.path)
+        return Record(self.path, json.loads(self.texts[self.row]))
 
 
 class _Texts(Protocol):
@@ -131,11 +131,13 @@ class _Index:
     @classmethod
     def of(cls, study: Path, kind: Kind) -> _Index:
         try:
-            file = pq.ParquetFile(_path(study, kind), page_checksum_verification=True)
-            own = (file.schema_arrow.metadata or {}).get(b"study") == _identity(study)
-            return cls(file if own else None)
-        except _UNREADABLE:
+            content = _path(study, kind).read_bytes()
+        except OSError:
             return cls()
+        if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
+            return cls()
+        file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)[: len(content) - _DIGEST]))
+        return cls(file if file.schema_arrow.metadata[b"study"] == _identity(study) else None)
 
     def row(self, place: str, stamp: Stamp | None) -> int | None:
         """The row of the record at `place`, where its record.json is the one that the row was made of."""
@@ -143,11 +145,12 @@ class _Index:
         return row if row is not None and self._stamps[row] == stamp else None
 
     def __getitem__(self, row: int) -> bytes:
-        if self._group != row // GROUP:
-            assert self._file
-            self._group = row // GROUP
+        assert self._file
+        size = self._file.metadata.row_group(0).num_rows
+        if self._group != row // size:
+            self._group = row // size
             self._texts = self._file.read_row_group(self._group, columns=["header"])["header"].to_pylist()
-        return self._texts[row % GROUP]
+        return self._texts[row % size]
 
 
 def _save(study: Path, kind: Kind, found: Found, index: _Index) -> bool:
@@ -162,12 +165,14 @@ def _save(study: Path, kind: Kind, found: Found, index: _Index) -> bool:
         return False
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "w+b") as file:
             schema = _SCHEMA.with_metadata({b"study": _identity(study)})
             rows = _rows(study / f"{kind}s", found, index)
-            with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 while group := list(islice(rows, GROUP)):
                     writer.write_table(pa.Table.from_pylist(group, schema))
+            file.seek(0)
+            file.write(hashlib.file_digest(file, "sha256").digest())
         temporary.chmod(0o644)
         temporary.rename(path)
     except (OSError, pa.ArrowException):  # a full disk, say
@@ -196,7 +201,7 @@ def _rows(root: Path, found: Found, index: _Index) -> Iterator[dict[str, Any]]:
 
 
 def _path(study: Path, kind: Kind) -> Path:
-    return study / DIRECTORY / f"{kind}s-{_FORMAT}.parquet"
+    return study / DIRECTORY / f"{kind}s-{_FORMAT}"
 
 
 def _identity(study: Path) -> bytes:
