@@ -41,7 +41,7 @@ GROUP = 1000  # rows whose headers are read together
 _FORMAT = f"{FORMAT}.1"  # of records, and of the index: other versions have theirs beside it
 _SUMMARY = [("task", pa.string()), ("method", pa.string()), ("status", pa.string()), ("epochs", pa.int32())]
 _SUMMARY += [("whole", pa.string())]
-_STAMP = [("inode", pa.uint64()), *((name, pa.int64()) for name in Stamp._fields[1:])]
+_STAMP = [("inode", pa.uint64()), ("bytes", pa.int64()), ("modified", pa.int64()), ("changed", pa.int64())]
 _SCHEMA = pa.schema([("place", pa.string()), *_STAMP, *_SUMMARY, ("header", pa.binary())])
 _DIGEST = hashlib.sha256().digest_size
 
@@ -101,14 +101,14 @@ def entries(study: Path, kind: Kind, task: str | None = None) -> list[Entry]:
     root = study / f"{kind}s"
     found = list(scan(root, task))
     index = _Index.of(study, kind)
-    lacking = sum(index.row(*each) is None for each in found)
+    rows = [index.row(*each) for each in found]
     # An index of one task would take the place of the one of all.
-    if task is None and lacking > max(FEW, len(found) // 50) and _save(study, kind, found, index):
+    if task is None and rows.count(None) > max(FEW, len(found) // 50) and _save(study, kind, found, index):
         index = _Index.of(study, kind)
+        rows = [index.row(*each) for each in found]
     fresh: list[bytes] = []
     listed = []
-    for place, stamp in found:
-        row = index.row(place, stamp)
+    for (place, _), row in zip(found, rows, strict=True):
         if row is not None:
             listed.append(Entry(study, kind, place, *index.summaries[row], index, row))
         elif record := _read(root / place):
@@ -125,8 +125,8 @@ class _Index:
         self._group, self._texts = -1, list[bytes]()
         table = file.read(columns=_SCHEMA.names[:-1]) if file else _SCHEMA.empty_table()
         self._rows = {place: row for row, place in enumerate(table["place"].to_pylist())}
-        self._stamps = list(map(Stamp, *(table[name].to_pylist() for name in Stamp._fields)))
-        self.summaries: list[Summary] = list(zip(*(table[name].to_pylist() for name, _ in _SUMMARY), strict=True))
+        self._stamps: list[Stamp] = _tuples(table, _STAMP)
+        self.summaries: list[Summary] = _tuples(table, _SUMMARY)
 
     @classmethod
     def of(cls, study: Path, kind: Kind) -> _Index:
@@ -184,7 +184,6 @@ def _save(study: Path, kind: Kind, found: Found, index: _Index) -> bool:
 
 def _rows(root: Path, found: Found, index: _Index) -> Iterator[dict[str, Any]]:
     """Rows of the table, but for damaged records: whoever lists them reads them himself, and is told."""
-    names = [name for name, _ in _SUMMARY]
     for place, stamp in found:
         row = index.row(place, stamp)
         if stamp is None:
@@ -197,7 +196,12 @@ def _rows(root: Path, found: Found, index: _Index) -> Iterator[dict[str, Any]]:
                 summary, text = _summary(record), _text(record)
             except DamagedRecord:  # or superseded meanwhile
                 continue
-        yield {"place": place, **stamp._asdict(), **dict(zip(names, summary, strict=True)), "header": text}
+        yield dict(zip(_SCHEMA.names, (place, *stamp, *summary, text), strict=True))
+
+
+def _tuples(table: pa.Table, columns: Sequence[tuple[str, Any]]) -> list[Any]:
+    """The rows of some of its columns."""
+    return list(zip(*(table[name].to_pylist() for name, _ in columns), strict=True))
 
 
 def _path(study: Path, kind: Kind) -> Path:

