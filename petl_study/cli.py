@@ -98,6 +98,7 @@ _LISTS = {
 _PARTS = {
     "check": ("petl_study.check", "say what is wrong with data before a study is run on them: vtab1k, folder:PATH ..."),
     "fsck": ("petl_study.fsck", "check every byte of a study, name what is damaged, and set it aside"),
+    "merge": ("petl_study.merge", "put studies of several machines together as one"),
     "diff": ("petl_study.diff", "say what differs between two runs or two studies, and whether they are comparable"),
     "report": ("petl_study.report", "write report.html, tables and figures of a study"),
     "recommend": ("petl_study.recommend", "which method to take for a task, and how much the evidence says"),

@@ -19,11 +19,12 @@ hash of the specification that determines the result: a study can be moved, copi
 No torch in here: whoever reads results need not have it.
 """
 
-from petl_study.store.examine import QUARANTINE, Finding, examine
-from petl_study.store.files import move_into, write_file
+from petl_study.store.examination import QUARANTINE, Finding, examine
+from petl_study.store.files import TEMPORARY, move_into, write_file
 from petl_study.store.index import Entry
+from petl_study.store.joining import union
 from petl_study.store.lock import Held, alone
-from petl_study.store.record import FORMAT, KINDS, ZERO_SHOT, Examples, Kind, Record, read
+from petl_study.store.record import FORMAT, KINDS, ZERO_SHOT, Examples, Kind, Record, intact, read
 from petl_study.store.study import Study, furthest
 from petl_study.store.text import canonical, fingerprint, finite, key_of, safe_name, seal
 from petl_study.store.writing import write
@@ -32,6 +33,7 @@ __all__ = [
     "FORMAT",
     "KINDS",
     "QUARANTINE",
+    "TEMPORARY",
     "ZERO_SHOT",
     "Entry",
     "Examples",
@@ -46,11 +48,13 @@ __all__ = [
     "fingerprint",
     "finite",
     "furthest",
+    "intact",
     "key_of",
     "move_into",
     "read",
     "safe_name",
     "seal",
+    "union",
     "write",
     "write_file",
 ]

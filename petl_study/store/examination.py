@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from petl_study.errors import DamagedRecord
-from petl_study.store.files import TEMPORARY, digest
+from petl_study.store.files import TEMPORARY
 from petl_study.store.index import DIRECTORY
-from petl_study.store.record import KINDS, Kind, Record, read
+from petl_study.store.record import KINDS, Kind, Record, intact, read
 from petl_study.store.study import Study
 
 QUARANTINE = "quarantine"
@@ -76,13 +76,8 @@ def _record(study: Study, kind: Kind, path: Path) -> Iterator[Finding | Record]:
 
 
 def _wrong(study: Study, kind: Kind, record: Record) -> str | None:
-    """What is wrong with a record whose header is intact, if anything is."""
-    for name, written in record.header["files"].items():
-        try:
-            if digest(record.path / name) != written["sha256"]:
-                return f"{name}: its bytes are not those that were written"
-        except OSError as error:  # a bad sector, say
-            return f"{name}: it cannot be read ({error.strerror})"
+    """What is wrong with where an intact record lies, if anything is; raises as `intact` where it is not."""
+    intact(record)
     try:
         if record.header["kind"] != kind:
             return f"it is a {record.header['kind']}, and lies among {kind}s"
