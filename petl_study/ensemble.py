@@ -193,10 +193,8 @@ def store(path: str | Path, made: Combination) -> Record:
     }
     try:
         return write(study.directory("ensemble", spec), header, logits=made.logits, examples=made.examples)
-    except OSError as error:
-        raise InputError(
-            f"{study.path} cannot be written to ({error}). Give --no-store to combine without keeping the result."
-        ) from None
+    except InputError as error:
+        raise InputError(f"{error} Or give --no-store to combine without keeping the result.") from None
 
 
 # --------------------------------------------------------------------------------------------------------------- parts

@@ -6,9 +6,10 @@ import os
 import pytest
 
 from petl_study import frozen
-from petl_study.bench import search, store
+from petl_study.bench import large_store, search, store
 from petl_study.bench.stopwatch import REST, Stopwatch
 from petl_study.cli import main
+from petl_study.store import Record, examine
 
 SEARCH = ["bench", "search", "--task", "toy", "--epochs", "2", "--trials", "2", "--rounds", "1", "--method", "bitfit"]
 
@@ -109,6 +110,25 @@ def test_records_are_written_read_and_listed_and_nothing_is_left_behind(tmp_path
     assert "load_runs" in capsys.readouterr().out
 
 
+def test_a_large_store_is_made_and_listed_and_removed(tmp_path, capsys):
+    out, place = tmp_path / "store.json", tmp_path / "place"
+    place.mkdir()
+    large = ["--runs", "21", "--trials", "160", "--directory", str(place), "--out", str(out)]
+    assert main(["bench", "store", "--records", "2", *large]) == 0
+    rows = {row["what"]: row for row in json.loads(out.read_text())["rows"]}
+    assert rows["petl-study status"]["records"] == 181
+    assert rows["load_runs, of many"]["records"] == 21
+    assert rows["one run's header and logits"]["seconds"] > 0
+    assert list(place.iterdir()) == []
+
+
+def test_what_is_made_in_bulk_is_as_if_it_had_been_written(tmp_path):
+    study = large_store.build(tmp_path / "study", 7, 12)
+    found = list(examine(study))
+    assert all(isinstance(each, Record) for each in found)
+    assert len({each.key for each in found}) == 19
+
+
 def test_what_is_listed_is_what_was_written(monkeypatch):
     seen = []
     load = store.analysis.load_runs
@@ -122,6 +142,7 @@ def test_what_is_listed_is_what_was_written(monkeypatch):
     ("options", "message"),
     [
         (["--records", "0"], "--records must be a whole number of at least 1, got 0"),
+        (["--runs", "10"], "--runs and --trials must both be"),
         (["--directory", "nowhere"], "--directory nowhere is no directory"),
     ],
 )

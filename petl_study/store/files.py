@@ -4,21 +4,60 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from petl_study.errors import DamagedRecord
+from safetensors import SafetensorError
+
+from petl_study.errors import DamagedRecord, InputError
 
 TEMPORARY = ".writing-"  # no key starts with a dot, so readers pass these by
 
 
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Tell people, where the disk is full or may not be written to, that nothing is lost but what was to be stored.
+
+    Raises
+    ------
+    InputError
+        Instead of what the block raised.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{path} cannot be stored: {reason}. Nothing is left of it, and what was stored before is whole: once there"
+            " is room, and leave to write, the same command goes on from there."
+        ) from error
+
+
 def write_file(path: Path, content: bytes) -> None:
-    """Write one file, whole or not at all; what was there before is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    temporary.write_bytes(content)
-    sync(temporary)
-    temporary.rename(path)
-    sync(path.parent)
+    """Write one file, whole or not at all; what was there before is replaced.
+
+    Raises
+    ------
+    InputError
+        The disk is full, or may not be written to.
+    """
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(
+            prefix=TEMPORARY, dir=path.parent
+        )  # its own, as another may write here, too
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fchmod(descriptor, 0o644)
+                os.fsync(descriptor)
+            Path(name).rename(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+        sync(path.parent)
 
 
 def digest(path: Path) -> str:

@@ -162,7 +162,7 @@ def _claim(study: Path, note: _Note, locked: bool, dead: float, settle: float) -
         found = _read(study)
         # With the lock in hand, whoever held it on this machine is gone.
         if not (found and found.machine == note.machine and (locked or not _runs(found.pid))):
-            _outwait(study, found, dead)
+            _outwait(study, found, dead if found else settle)  # between a note's creation and its content is a moment
         took_over = True
         aside = path.with_name(f"{_OWNER}-{note.token}")
         with suppress(FileNotFoundError):  # another was quicker

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from petl_study.errors import InputError
-from petl_study.store.files import TEMPORARY, damaged, sync
-from petl_study.store.index import Entry, entries
+from petl_study.store.files import TEMPORARY, damaged, write_file
+from petl_study.store.index import DIRECTORY, Entry, entries
 from petl_study.store.record import FORMAT, Kind, Record, read
 from petl_study.store.text import key_of, safe_name, seal
 
@@ -47,12 +47,8 @@ class Study:
             raise InputError(
                 f"{path} exists and is no study (it has no study.json). Choose a new or empty directory as --out."
             )
-        path.mkdir(parents=True, exist_ok=True)
-        temporary = path / f"{TEMPORARY}study.json"
-        temporary.write_text(json.dumps(seal({"format": FORMAT, "spec": dict(spec)}), indent=1, ensure_ascii=False))
-        sync(temporary)
-        temporary.rename(file)
-        sync(path)
+        sealed = json.dumps(seal({"format": FORMAT, "spec": dict(spec)}), indent=1, ensure_ascii=False)
+        write_file(file, sealed.encode())
         return study
 
     @classmethod
@@ -153,12 +149,13 @@ class Study:
         return (entry.open() for entry in self.entries(kind, task))
 
     def sweep(self) -> None:
-        """Remove what interrupted writers of trials and runs left. Only while no one else runs this study."""
+        """Remove what interrupted writers left, but for ensembles. Only while no one else runs this study."""
         for kind in ("trial", "run"):  # an ensemble may be in the making beside a running study
             for left in (self.path / f"{kind}s").glob(f"*/*/{TEMPORARY}*"):
                 shutil.rmtree(left)
-        for file in (self.path / "checkpoints").glob(f"*/*/{TEMPORARY}*"):
-            file.unlink()
+        for place in ("checkpoints/*/*/", "", f"{DIRECTORY}/"):
+            for file in self.path.glob(f"{place}{TEMPORARY}*"):
+                file.unlink(missing_ok=True)
 
 
 Result = TypeVar("Result", Record, Entry)

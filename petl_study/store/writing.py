@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from petl_study.store.files import TEMPORARY, digest, sync
+from petl_study.store.files import TEMPORARY, digest, storing, sync
 from petl_study.store.record import FORMAT, Examples, Record, read
 from petl_study.store.text import seal
 
@@ -40,38 +40,55 @@ def write(
         For each set, (N, C) and ids (N,), labels (N,).
     tensors : mapping
         Tuned tensors by name.
+
+    Raises
+    ------
+    InputError
+        The disk is full, or may not be written to: nothing is left of what was begun.
     """
     _require_aligned(logits or {}, examples or {})
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=directory.parent))
-    try:
-        if logits:
-            safetensors.numpy.save_file(
-                {k: np.ascontiguousarray(v) for k, v in logits.items()}, temporary / "logits.safetensors"
-            )
-        if examples:
-            pq.write_table(_examples_table(examples), temporary / "examples.parquet")
-        if tensors:
-            safetensors.numpy.save_file(
-                {k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary / "tuned.safetensors"
-            )
-        files = {p.name: {"bytes": p.stat().st_size, "sha256": digest(p)} for p in sorted(temporary.iterdir())}
-        sealed = seal({**header, "format": FORMAT, "files": files})
-        (temporary / "record.json").write_text(json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False))
-        for path in temporary.iterdir():
-            path.chmod(0o644)  # safetensors writes 0600: a shared study has other readers
-            sync(path)
-        sync(temporary)
-        temporary.chmod(0o755)  # mkdtemp's 0700 would hide a shared study from its other readers
+    with storing(directory):
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=directory.parent))
         try:
-            temporary.rename(directory)
-        except OSError:
-            if not (directory / "record.json").exists():
-                raise
-        sync(directory.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            _fill(temporary, header, logits or {}, examples or {}, tensors or {})
+            try:
+                temporary.rename(directory)
+            except OSError:
+                if not (directory / "record.json").exists():
+                    raise
+            sync(directory.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return read(directory)
+
+
+def _fill(
+    temporary: Path,
+    header: Mapping[str, Any],
+    logits: Mapping[str, NDArray[np.floating[Any]]],
+    examples: Mapping[str, Examples],
+    tensors: Mapping[str, NDArray[Any]],
+) -> None:
+    """Write a record's files into `temporary`, to the disk."""
+    if logits:
+        _save(logits, temporary / "logits.safetensors")
+    if examples:
+        pq.write_table(_examples_table(examples), temporary / "examples.parquet")
+    if tensors:
+        _save(tensors, temporary / "tuned.safetensors")
+    files = {p.name: {"bytes": p.stat().st_size, "sha256": digest(p)} for p in sorted(temporary.iterdir())}
+    sealed = seal({**header, "format": FORMAT, "files": files})
+    (temporary / "record.json").write_text(json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False))
+    for path in temporary.iterdir():
+        path.chmod(0o644)  # safetensors writes 0600: a shared study has other readers
+        sync(path)
+    sync(temporary)
+    temporary.chmod(0o755)  # mkdtemp's 0700 would hide a shared study from its other readers
+
+
+def _save(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    safetensors.numpy.save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 
 def _examples_table(examples: Mapping[str, Examples]) -> pa.Table:

@@ -74,6 +74,12 @@ def test_after_a_driver_was_killed_the_next_begins_at_once(study, monkeypatch):
     assert time.monotonic() - started < lock.DEAD / 10
 
 
+def test_a_note_without_content_was_left_by_a_driver_that_was_killed_as_it_began(study):
+    (study / ".owner").touch()
+    with alone(study, beat=0.02, dead=60, settle=0.1) as held:
+        held.require()
+
+
 def test_without_locks_a_killed_driver_of_this_machine_is_known_by_its_number(study, lockless):
     killed(study)
     with alone(study, beat=0.02, dead=60, settle=0.05) as held:
