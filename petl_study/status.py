@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,7 +14,7 @@ from petl_study.plan import Plan
 from petl_study.store import KINDS, ZERO_SHOT, Study, furthest
 
 
-def show(path: Path) -> int:
+def show(path: Path, out: Console | None = None) -> int:
     """Print the state of the study at `path`; 0 when it is complete, 1 when something is missing or failed."""
     study = Study.open(path)
     plan = Plan(study.spec)
@@ -22,7 +23,7 @@ def show(path: Path) -> int:
     for entry in entries:
         by_status[entry.status][entry.task, entry.method, entry.kind] += 1
     finished, failed, stopped = (by_status[status] for status in ("finished", "failed", "stopped"))
-    out = console()
+    out = out or console()
     table = Table(title=f"{study.spec['name']}: trials + runs finished of planned", box=None, title_justify="left")
     table.add_column("task")
     for method in plan.methods:
