@@ -60,18 +60,41 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="how far a study is")
     status.add_argument("runs", type=Path, help="the study's directory")
+    status.add_argument(
+        "--watch",
+        type=float,
+        nargs="?",
+        const=5.0,
+        metavar="SECONDS",
+        help="draw it anew every so many seconds (default: %(const)g), until all is done or ctrl-C",
+    )
     status.set_defaults(run=_status)
+
+    logs = commands.add_parser(
+        "logs",
+        help="what a record says: settings, machine, epoch by epoch, why it failed",
+        description="Show one record whole, or list those of a study.",
+    )
+    logs.add_argument("runs", metavar="RUN", type=Path, help="STUDY/runs/<task>/<method>/<key>, or STUDY")
+    logs.set_defaults(run=_logs)
 
     export = commands.add_parser(
         "export",
-        help="write a run's model as a plain timm checkpoint",
-        description="Write a finished run's model as a plain timm checkpoint, and show that it says what the run said.",
+        help="write a run's model as a plain timm checkpoint, or curves for TensorBoard, MLflow and Optuna's dashboard",
+        description="Write a finished run's model as a plain timm checkpoint, and show that it says what the run said;"
+        " or what records say, of a study or of one run, for another program to show.",
     )
-    export.add_argument("directory", metavar="RUN", type=Path, help="STUDY/runs/<task>/<method>/<key>")
     export.add_argument(
-        "--merged", action="store_true", help="fold the method into the backbone (the one form there is)"
+        "directory", metavar="RUN", type=Path, help="STUDY/runs/<task>/<method>/<key>; for --to, STUDY too"
     )
-    export.add_argument("--out", type=Path, help="where it goes (default: exports/<task>-<method>-<key>)")
+    form = export.add_mutually_exclusive_group()
+    form.add_argument("--merged", action="store_true", help="the model, its method folded into the backbone")
+    form.add_argument("--to", metavar="PROGRAM", help="tensorboard, mlflow or optuna: curves, settings and results")
+    export.add_argument(
+        "--out",
+        type=Path,
+        help="the directory it goes to (default: exports/<task>-<method>-<key>, or exports/<study>-<program>)",
+    )
     export.add_argument("--device", default="cpu", help="where it is tried: cpu, cuda ... (default: %(default)s)")
     _add_place_options(export)
     export.set_defaults(run=_export)
@@ -244,16 +267,21 @@ def _gpus(device: str) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    if options.to is not None:
+        from petl_study import export
+
+        return export.to(options.to, options.directory, options.out)
     if not options.merged:
         raise InputError(
-            "export writes a run's model with its method folded into the backbone: say so with --merged."
-            f" The tuned tensors alone, unmerged, are {options.directory / 'tuned.safetensors'}."
+            "export writes a run's model with its method folded into the backbone: say so with --merged; or what"
+            " records say, --to tensorboard, mlflow or optuna. The tuned tensors alone, unmerged, are"
+            f" {options.directory / 'tuned.safetensors'}."
         )
     require_device(options.device)
     _use_places(options)
-    from petl_study import export
+    from petl_study.export import merged
 
-    return export.run(options.directory, options.out, options.device)
+    return merged.run(options.directory, options.out, options.device)
 
 
 def _run_part(name: str, argv: list[str]) -> int:
@@ -287,7 +315,17 @@ def require_device(name: str) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
+    if options.watch is not None:
+        from petl_study.watch import watch
+
+        return watch(options.runs, options.watch)
     from petl_study.status import show
+
+    return show(options.runs)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from petl_study.logs import show
 
     return show(options.runs)
 

@@ -9,16 +9,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from petl_study.errors import InputError
+from petl_study.strangers.text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
 def console() -> Console:
-    """A console as wide as the terminal; elsewhere so wide that no table is folded, for programs to read."""
+    """A console as wide as the terminal; elsewhere so wide that no table is folded, for programs to read.
+
+    What it prints is text: control characters in names and messages, which come from other people's records, are shown.
+    """
     from rich.console import Console  # here: `petl-study --help` need not wait for it
 
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    from petl_study.strangers.rendering import Plainly
+
+    made = Console() if sys.stdout.isatty() else Console(width=200)
+    made.push_render_hook(Plainly())
+    return made
 
 
 def leave_at_second_interrupt() -> None:
@@ -41,7 +49,7 @@ def guarded(command: Callable[[], int]) -> int:
     try:
         return command()
     except InputError as error:
-        print(f"petl-study: {error}", file=sys.stderr)  # noqa: T201
+        print(plain(f"petl-study: {error}"), file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt as stop:
         said = str(stop) or "what is stored is kept"

@@ -17,6 +17,7 @@ import studies
 import toy
 from petl_study import backbones, cli, engines, export, methods, runner, spec, store, tasks, trials
 from petl_study.errors import InputError
+from petl_study.export import merged
 from petl_study.images import View
 from petl_study.inputs import Normalisation
 from petl_study.store import Record, Study
@@ -60,7 +61,7 @@ def says(directory: Path) -> tuple[torch.nn.Module, np.ndarray]:
 @pytest.mark.parametrize("method", ["lora", "sct", "full"])
 def test_timm_alone_reads_the_export_and_says_what_the_run_said(study, method, tmp_path, capsys):
     record, out = run_of(study, method), tmp_path / "new" / "model"
-    assert export.run(record.path, out) == 0
+    assert merged.run(record.path, out) == 0
     model, logits = says(out)
     assert_allclose(logits, record.logits("test"), atol=1e-5)
     assert np.abs(logits - logits.mean(axis=0)).max() > 1e-2  # what is compared is no constant
@@ -77,7 +78,7 @@ def test_timm_alone_reads_the_export_and_says_what_the_run_said(study, method, t
 
 
 def test_an_export_can_be_tuned_on_with_other_classes(study, tmp_path):
-    export.run(run_of(study, "lora").path, tmp_path / "model")
+    merged.run(run_of(study, "lora").path, tmp_path / "model")
     model = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True, num_classes=5)
     methods.create("lora").apply(model)
     assert model.head.out_features == 5
@@ -86,7 +87,7 @@ def test_an_export_can_be_tuned_on_with_other_classes(study, tmp_path):
 
 def test_the_checkpoint_tells_where_it_comes_from(study, tmp_path):
     record = run_of(study, "lora")
-    export.run(record.path, tmp_path / "model")
+    merged.run(record.path, tmp_path / "model")
     origin = json.loads((tmp_path / "model" / "config.json").read_text())["petl_study"]
     assert origin["run"] == store.key_of(origin["spec"]) == record.key
     assert origin["test"] == record.header["results"]["test"]
@@ -98,7 +99,7 @@ def test_the_config_says_how_the_run_normalised(tmp_path):
         content = toy.study(methods=["linear"], protocol=protocol, seeds=[0], search={"lr": [1e-2]})
         runner.run(spec.resolve(content), tmp_path / "s", engine, Silent())
     record = run_of(tmp_path / "s", "linear")
-    assert export.run(record.path, tmp_path / "model") == 0
+    assert merged.run(record.path, tmp_path / "model") == 0
     config = json.loads((tmp_path / "model" / "config.json").read_text())["pretrained_cfg"]
     assert (config["mean"], config["std"]) == ([0, 0, 0], [1, 1, 1])
     assert_allclose(says(tmp_path / "model")[1], record.logits("test"), atol=1e-5)
@@ -110,7 +111,7 @@ def test_timms_own_transform_shows_images_as_the_run_saw_them(tmp_path, resize):
     with engines.create("serial", workers=1, threads=1, device="cpu") as engine:
         content = toy.study(methods=["linear"], protocol=protocol, seeds=[0], search={"lr": [1e-2]})
         runner.run(spec.resolve(content), tmp_path / "s", engine, Silent())
-    assert export.run(run_of(tmp_path / "s", "linear").path, tmp_path / "model") == 0
+    assert merged.run(run_of(tmp_path / "s", "linear").path, tmp_path / "model") == 0
     config = json.loads((tmp_path / "model" / "config.json").read_text())["pretrained_cfg"]
     keys = ("interpolation", "crop_pct", "crop_mode")
     shown = create_transform((3, 32, 32), mean=(0.0,) * 3, std=(1.0,) * 3, **{key: config[key] for key in keys})
@@ -125,12 +126,12 @@ def test_an_export_that_says_something_else_is_not_kept(study, wrong, tmp_path, 
         model.blocks[3].mlp.fc2.weight.data *= 1.01
         return fold(model)
 
-    fold, rebuild = methods.merge, export.rebuild
+    fold, rebuild = methods.merge, merged.rebuild
     if wrong == "weights":
         monkeypatch.setattr(methods, "merge", merge)
     else:
         off = Normalisation((0.5, 0.5, 0.501), (0.5, 0.5, 0.5))
-        monkeypatch.setattr(export, "rebuild", lambda *given: (rebuild(*given)[0], off))
+        monkeypatch.setattr(merged, "rebuild", lambda *given: (rebuild(*given)[0], off))
     code = cli.main(["export", str(run_of(study, "lora").path), "--merged", "--out", str(tmp_path / "model")])
     told = capsys.readouterr()
     assert code == 1
@@ -142,7 +143,7 @@ def test_an_export_that_says_something_else_is_not_kept(study, wrong, tmp_path, 
 def test_what_does_not_merge_is_told_with_another_way_and_leaves_nothing(study, tmp_path):
     record = run_of(study, "vpt_deep")
     with pytest.raises(InputError) as error:
-        export.run(record.path, tmp_path / "model")
+        merged.run(record.path, tmp_path / "model")
     assert "vpt_deep cannot be merged at blocks.0: prompts are tokens" in str(error.value)
     assert f"petl_study.export.load({str(record.path)!r})" in str(error.value)
     assert not list(tmp_path.iterdir())
@@ -168,10 +169,10 @@ def test_without_out_it_goes_to_exports_by_name(study, tmp_path, monkeypatch):
 
 def test_a_directory_in_use_is_left_as_it_is_and_an_empty_one_is_filled(study, tmp_path):
     (tmp_path / "model").mkdir()
-    assert export.run(run_of(study, "lora").path, tmp_path / "model") == 0
+    assert merged.run(run_of(study, "lora").path, tmp_path / "model") == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     with pytest.raises(InputError, match="model exists and is not an empty directory; it is left as it is"):
-        export.run(run_of(study, "full").path, tmp_path / "model")
+        merged.run(run_of(study, "full").path, tmp_path / "model")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -184,19 +185,19 @@ def test_a_study_is_no_run_but_its_runs_are_listed(study, capsys):
         assert f"{record.path}  test accuracy {record.header['results']['test']['accuracy']:.2%}\n" in told
     assert "trials" not in told
     with pytest.raises(InputError, match="toy/lora is no run, but holds 1; give one"):
-        export.find(study / "runs" / "toy" / "lora")
+        merged.find(study / "runs" / "toy" / "lora")
 
 
 def test_what_is_no_finished_run_is_told_apart(study, tmp_path):
     [trial, *_] = Study(study).records("trial")
     with pytest.raises(InputError, match="is a search trial, which keeps no tensors; give one of a study's runs/"):
-        export.find(trial.path)
+        merged.find(trial.path)
     with pytest.raises(InputError, match=r"nowhere is no run: it has no record\.json"):
-        export.find(tmp_path / "nowhere")
+        merged.find(tmp_path / "nowhere")
     failed = studies.write_study(tmp_path / "s", tasks=["count"], methods=["full"], seeds=[1])
     [record] = Study(failed).records("run")
     with pytest.raises(InputError, match="nothing to export: the run failed, the training loss became nan"):
-        export.find(record.path)
+        merged.find(record.path)
 
 
 def test_a_run_on_other_data_or_weights_is_not_rebuilt(study, tmp_path):
@@ -214,7 +215,7 @@ def test_a_run_on_other_data_or_weights_is_not_rebuilt(study, tmp_path):
     with pytest.raises(
         InputError, match=r"data was 000000000000\.\.\., is .* here; weights was 111111111111\.\.\., is"
     ):
-        export.rebuild(moved)
+        merged.rebuild(moved)
 
 
 def test_logits_stored_in_half_precision_are_compared_as_such_and_missing_tensors_told(tmp_path, capsys):
@@ -223,10 +224,10 @@ def test_logits_stored_in_half_precision_are_compared_as_such_and_missing_tensor
     with engines.create("serial", workers=1, threads=1, device="cpu") as engine:
         content = toy.study(methods=["bitfit", "linear"], keep=keep, seeds=[0], search=search)
         runner.run(spec.resolve(content), tmp_path / "s", engine, Silent())
-    assert export.run(run_of(tmp_path / "s", "bitfit").path, tmp_path / "model") == 0
+    assert merged.run(run_of(tmp_path / "s", "bitfit").path, tmp_path / "model") == 0
     assert "within 5.9e-04 of the largest" in capsys.readouterr().out
     with pytest.raises(InputError, match="has no tuned tensors: its study does not keep those of linear"):
-        export.run(run_of(tmp_path / "s", "linear").path, tmp_path / "other")
+        merged.run(run_of(tmp_path / "s", "linear").path, tmp_path / "other")
 
 
 def test_a_protocol_of_another_version_is_told(study):
@@ -235,7 +236,7 @@ def test_a_protocol_of_another_version_is_told(study):
     with pytest.raises(
         InputError, match=r"its protocol 'blink' is not one that this version trains under \(sharpness\)"
     ):
-        export.rebuild(Record(record.path, {**record.header, "spec": spec}))
+        merged.rebuild(Record(record.path, {**record.header, "spec": spec}))
 
 
 def test_without_merged_it_says_what_there_is(study, tmp_path, capsys):
@@ -262,6 +263,6 @@ def test_one_epoch_on_real_digits_is_exported_as_it_was_stored(tmp_path, monkeyp
     protocol = resolved.protocol.model_copy(update={"epochs": 1, "warmup_epochs": 0})
     trial = trials.Trial("digits", "micro_vit", "ssf", {}, 1e-2, 1e-4, "zero_shot", protocol, 0, "trainval", "digits")
     record = trials.execute(trial, tmp_path / "s")
-    assert export.run(record.path, tmp_path / "model") == 0
+    assert merged.run(record.path, tmp_path / "model") == 0
     assert f"accuracy {record.header['results']['test']['accuracy']:.2%}, in the run" in capsys.readouterr().out
     assert record.header["results"]["test"]["accuracy"] > 0.9

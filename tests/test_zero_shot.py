@@ -11,8 +11,9 @@ import yaml
 
 import analysis
 import toy
-from petl_study import backbones, cli, engines, export, runner, spec, tasks, training
+from petl_study import backbones, cli, engines, runner, spec, tasks, training
 from petl_study.errors import InputError
+from petl_study.export import merged
 from petl_study.inputs import Normalisation
 from petl_study.report import evidence
 from petl_study.store import Study
@@ -94,7 +95,7 @@ def test_it_is_the_beginning_of_the_weight_space_path(finished):
 
 
 def test_the_run_says_the_same_once_exported(finished, tmp_path):
-    assert export.run(untrained(finished).path, tmp_path / "model") == 0
+    assert merged.run(untrained(finished).path, tmp_path / "model") == 0
 
 
 def test_it_stands_beside_methods_whose_classifier_is_new(tmp_path, capsys):
