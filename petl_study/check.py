@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from petl_study import places, tasks
+from petl_study import places, spec, tasks
 from petl_study.console import console
 from petl_study.errors import InputError
 from petl_study.images import Files
@@ -108,10 +107,7 @@ def sources_of(name: str) -> list[Source]:
     """
     entries: list[Any] = [name]
     if Path(name).is_file():
-        try:
-            content = yaml.safe_load(Path(name).read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{name} cannot be read as a study file: {error}.") from None
+        content = spec.read(Path(name))
         entries = content.get("tasks", []) if isinstance(content, dict) else []
         if not isinstance(entries, list) or not entries:
             raise InputError(f"{name} is no study file: it lists no `tasks`.")

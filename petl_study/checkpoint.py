@@ -8,7 +8,6 @@ what the training was made with, for whoever goes on to compare. A SHA-256 of al
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,11 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from petl_study.augmentation import Augmentation
+from petl_study.errors import InputError
 from petl_study.store import canonical, write_file
+from petl_study.strangers import plain_json
+
+_TOLD = {"curve": list, "chance": dict, "made": dict}
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,24 @@ class Checkpoint:
         }
         return cls([*curve], tensors, chance, {})
 
-    @torch.no_grad()
     def restore(self, parts: Parts) -> None:
-        """Make `parts` what they were, in place."""
+        """Make `parts` what they were, in place.
+
+        Raises
+        ------
+        InputError
+            It is not of these parts, though its maker noted what is noted of them.
+        """
+        try:
+            self._restore(parts)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise InputError(
+                f"a checkpoint in the study's checkpoints/ is not of the training that goes on from it"
+                f" ({type(error).__name__}: {error}). Remove that directory: what was stopped is trained anew."
+            ) from None
+
+    @torch.no_grad()
+    def _restore(self, parts: Parts) -> None:
         for name, parameter in parts.parameters.items():
             parameter.copy_(self.tensors[f"parameter/{name}"])
         for name, buffer in parts.model.named_buffers():
@@ -114,9 +132,13 @@ def load(path: Path) -> Checkpoint | None:
         told = metadata["training"].encode()
         if metadata["sha256"] != _digest(tensors, told):
             return None
-    except (OSError, SafetensorError, KeyError, TypeError):
-        return None
-    content = json.loads(told)
+        content = plain_json.parse(told)
+        if not all(isinstance(content[name], kind) for name, kind in _TOLD.items()):
+            return None
+        if not isinstance(content["made"]["seconds"], int | float):
+            return None
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
+        return None  # not as `save` writes it, which could be anything
     return Checkpoint(content["curve"], tensors, content["chance"], content["made"])
 
 

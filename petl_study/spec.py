@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -26,8 +24,11 @@ from petl_study import backbones, halving, methods, plan, tasks
 from petl_study.errors import InputError, unknown
 from petl_study.keep import Keep
 from petl_study.protocols import Protocol
+from petl_study.strangers import plain_yaml
+from petl_study.strangers.text import one_line
 from petl_study.tasks import Source
 
+MOST_TRIALS = 1_000_000  # of one search, and points of a grid that some are drawn from: all are held in memory
 HeadKind = Literal["new", "zero_shot"]
 Values = list[Any]
 
@@ -171,6 +172,19 @@ class StudySpec(_Strict):
         return self
 
     @model_validator(mode="after")
+    def _can_be_searched(self) -> StudySpec:
+        for method in self.methods:
+            asked = self.search.trials or 0
+            if self.search.sampler == "grid":
+                asked = math.prod(map(len, self.space(method).values()))
+            if asked > MOST_TRIALS:
+                raise ValueError(
+                    f"{method.name}: a search is of at most {MOST_TRIALS:,} points, and this one has {asked:,}. List"
+                    " fewer values, or take sampler random with a number of `trials`"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _can_be_pruned(self) -> StudySpec:
         """Rungs lie within the protocol's epochs, and after its warm-up."""
         if not self.search.pruner:
@@ -255,23 +269,28 @@ def load(study: str | Path) -> StudySpec:
         Path(f.name).stem: f for f in resources.files("petl_study.studies").iterdir() if f.name.endswith(".yaml")
     }
     if str(study) in shipped:
-        text, origin = shipped[str(study)].read_text("utf-8"), f"{study} (shipped)"
-    elif Path(study).is_file():
-        text, origin = _text(Path(study)), str(study)
-    else:
-        raise unknown("study", str(study), shipped, where="no such file, and among the shipped studies")
+        return resolve(plain_yaml.parse(shipped[str(study)].read_text("utf-8")), f"{study} (shipped)")
+    if Path(study).is_file():
+        return resolve(read(Path(study)), str(study))
+    raise unknown("study", str(study), shipped, where="no such file, and among the shipped studies")
+
+
+def read(path: Path) -> Any:
+    """What the YAML file at `path` holds: data alone. Raises InputError where it cannot be read."""
     try:
-        content = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise InputError(f"{origin} is not valid YAML: {error}") from None
-    return resolve(content, origin)
+        return plain_yaml.read(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as text: {error.strerror}.") from None
+    except plain_yaml.NoYaml as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from None
 
 
 def resolve(content: Any, origin: str = "study") -> StudySpec:
     """The study that `content`, a mapping as in a study file, describes; `origin` names it in errors."""
     if not isinstance(content, Mapping):
         raise InputError(
-            f"{origin}: a study file is a mapping with the keys {', '.join(StudySpec.model_fields)}; got {content!r}."
+            f"{origin}: a study file is a mapping with the keys {', '.join(StudySpec.model_fields)};"
+            f" got {one_line(repr(content))}."
         )
     try:
         study = StudySpec.model_validate(dict(content))
@@ -285,22 +304,6 @@ def resolve(content: Any, origin: str = "study") -> StudySpec:
 
 
 # --------------------------------------------------------------------------------------------------------------- parts
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which ``1e-3`` is a number: YAML 1.1, which PyYAML reads, wants ``1.0e-3`` and makes text of it."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text: {error}.") from None
 
 
 def _distinct(values: list[Any], kind: str) -> list[Any]:
@@ -329,4 +332,4 @@ def _explain(error: Any) -> str:
         return f"{place}: this key is missing; the study file must give it."
     if error["type"] in ("value_error", "assertion_error"):
         return f"{place}: {error['ctx']['error']}".removeprefix(": ")
-    return f"{place}: {error['msg']}, got {error['input']!r} ({type(error['input']).__name__})."
+    return f"{place}: {error['msg']}, got {one_line(repr(error['input']))} ({type(error['input']).__name__})."

@@ -278,7 +278,7 @@ def _begun(trial: Trial, study: Study, header: dict[str, Any]) -> Checkpoint | N
     if trial.kind != "trial":
         return None
     found = checkpoint.load(study.checkpoint(header["spec"]))
-    if found is None or found.made["environment"] != header["environment"]:
+    if found is None or found.made.get("environment") != header["environment"]:
         return None
     return found if len(found.curve) <= (trial.until or trial.protocol.epochs) else None
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import os
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -30,6 +32,9 @@ PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 FORMATS = (".npz", ".safetensors", *PICKLED)
 # Where training codes put the weights in what they save; averaged weights and a teacher's are the ones to use.
 WRAPPERS = ("state_dict_ema", "model_ema", "ema", "teacher", "state_dict", "model", "module")
+MOST_EXPANDED = 4  # times that arrays may be larger than the `.npz` they lie in; weights hardly compress
+_NO_ARRAYS = (ValueError, OSError, EOFError, LookupError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")  # of compiled and of distributed models, in either order
 
 
@@ -168,14 +173,29 @@ def npz(path: Path) -> dict[str, tuple[int, ...]]:
     Raises
     ------
     DamagedRecord
-        It is cut off, or no `.npz` file.
+        It is cut off, no `.npz` file, or a small one of what claims to be large.
     """
     try:
+        if (claimed := _claimed(path)) > MOST_EXPANDED * path.stat().st_size:
+            raise ValueError(f"its arrays claim {claimed:,} bytes, which are not in it")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name].shape for name in arrays.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except _NO_ARRAYS as error:
         reason = str(error).partition(". ")[0].rstrip(".")  # without NumPy's advice to run what is in it
         raise DamagedRecord(f"{path} is damaged, or no .npz file of arrays: {reason}. Fetch it again.") from None
+
+
+def _claimed(path: Path) -> int:
+    """Bytes that the arrays of an `.npz` file would take, by what they say of themselves."""
+    total = 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.namelist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read_header = _HEADERS[version]
+                shape, _, dtype = read_header(file)
+                total += math.prod(shape) * dtype.itemsize
+    return total
 
 
 def _unwrap(found: Any, path: Path) -> dict[str, Tensor]:

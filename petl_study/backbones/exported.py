@@ -21,11 +21,13 @@ from timm.models import PretrainedCfg
 
 from petl_study.backbones import checkpoints
 from petl_study.errors import DamagedRecord, InputError
+from petl_study.strangers import plain_json
 
 PREFIXES = ("file:", "local-dir:")  # records have the first
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # What is ours to say of a model, or would have timm look for weights elsewhere.
 _OURS = ("num_classes", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
+LARGEST = 16_384  # of the numbers that a model is made with: widths, depths, pixels
 
 
 class _Inputs(BaseModel):
@@ -93,7 +95,7 @@ def read(name: str) -> Exported:
 
 def _model(file: Path, weights: Path) -> Exported:
     try:
-        said = json.loads(file.read_bytes())
+        said = plain_json.read(file)
         model = _Model.model_validate(said)
         inputs = _Inputs.model_validate(said.get("pretrained_cfg", said))  # older files have no such part
     except (OSError, ValueError) as error:
@@ -106,9 +108,21 @@ def _model(file: Path, weights: Path) -> Exported:
         raise InputError(
             f"{file}: model_args are arguments of the model alone, without {', '.join(wrong)}. Remove them."
         )
+    if large := sorted(name for name, value in model.model_args.items() if not _plausible(value)):
+        raise InputError(
+            f"{file}: model_args ask for more than any model of timm has, with {', '.join(large)}: no number is above"
+            f" {LARGEST:,}. Fetch it again."
+        )
     known = timm.get_pretrained_cfg(model.architecture) or PretrainedCfg()
     config = dataclasses.replace(known, **inputs.model_dump(exclude_none=True))
     return Exported(model.architecture, model.model_args, config, weights)
+
+
+def _plausible(value: Any) -> bool:
+    """Whether a model can be made with it: what is allocated is asked for before weights are looked at."""
+    if isinstance(value, list | dict):
+        return len(value) <= 100 and all(map(_plausible, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, int | float) or abs(value) <= LARGEST
 
 
 def _why(error: Exception) -> str:

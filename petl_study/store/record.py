@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow.parquet as pq
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from petl_study.errors import DamagedRecord, InputError
 from petl_study.store.files import damaged, digest
 from petl_study.store.text import fingerprint, seal
+from petl_study.strangers import arrays, plain_json
+from petl_study.strangers.header import wrong
 
 FORMAT = 1
 Kind = Literal["trial", "run", "ensemble"]
@@ -76,18 +78,24 @@ class Record:
             The stored bytes are not those that were written.
         """
         self._require_set(name)
-        with safetensors.safe_open(self._checked("logits.safetensors"), framework="numpy") as file:
-            return file.get_tensor(name)
+        path = self._checked("logits.safetensors")
+        with _as_written(path):
+            return arrays.logits(path, name)
 
     def examples(self, name: str) -> Examples:
-        """Ids and labels of set `name`, in the order of its logits: (N,) and (N,)."""
+        """Ids and labels of set `name`, in the order of its logits: (N,) and (N,). Raises as `logits` does."""
         self._require_set(name)
-        table = pq.read_table(self._checked("examples.parquet"), filters=[("set", "=", name)])
-        return np.asarray(table["id"].to_pylist(), dtype=np.str_), table["label"].to_numpy()
+        said, path = self._checked("logits.safetensors"), self._checked("examples.parquet")
+        with _as_written(said):
+            rows = {of_set: shape[0] for of_set, shape in arrays.shapes(said).items() if shape}
+        with _as_written(path):
+            return arrays.examples(path, name, rows)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """The tuned tensors and the classifier, by name."""
-        return safetensors.numpy.load_file(self._checked("tuned.safetensors"))
+        """The tuned tensors and the classifier, by name. Raises as `logits` does."""
+        path = self._checked("tuned.safetensors")
+        with _as_written(path):
+            return arrays.tensors(path)
 
     def _require_set(self, name: str) -> None:
         if name not in self.header["results"]:
@@ -134,8 +142,10 @@ def read(directory: Path) -> Record:
     """
     path = directory / "record.json"
     try:
-        header = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        header = plain_json.read(path)
+    except OSError as error:
+        raise damaged(path, f"it cannot be read ({error.strerror})") from None
+    except plain_json.NoJson as error:
         raise damaged(path, f"it cannot be read ({error})") from None
     if not isinstance(header, dict) or "checksum" not in header:
         raise damaged(path, "it has no checksum")
@@ -144,9 +154,36 @@ def read(directory: Path) -> Record:
         raise DamagedRecord(f"{path}: {reason}; update petl_study.", reason)
     if header != seal(header):
         raise damaged(path, "its checksum does not match its content")
+    if reason := wrong(header):
+        raise _foreign(path, reason)
     for name, written in header["files"].items():
-        file = directory / name
-        size = file.stat().st_size if file.is_file() else None
+        size = _size(directory / name)
         if size != written["bytes"]:
-            raise damaged(file, "it is missing" if size is None else f"it has {size} bytes of {written['bytes']}")
+            said = "it is missing" if size is None else f"it has {size} bytes of {written['bytes']}"
+            raise damaged(directory / name, said)
     return Record(directory, header)
+
+
+def _size(file: Path) -> int | None:
+    """Bytes of a file that is no link to another, which might lie anywhere; None where there is none."""
+    try:
+        told = os.lstat(file)
+    except OSError:
+        return None
+    return told.st_size if stat.S_ISREG(told.st_mode) else None
+
+
+@contextmanager
+def _as_written(path: Path) -> Iterator[None]:
+    """The file at `path` has the checksum that its record says; whether whoever wrote both wrote arrays is seen now."""
+    try:
+        yield
+    except arrays.Unreadable as error:
+        raise _foreign(path, str(error)) from None
+
+
+def _foreign(path: Path, reason: str) -> DamagedRecord:
+    return DamagedRecord(
+        f"{path} is intact but not as this version writes it: {reason}. Read it with the version that wrote it, or move"
+        f" {path.parent} away."
+    )

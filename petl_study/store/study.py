@@ -16,6 +16,8 @@ from petl_study.store.files import TEMPORARY, damaged, write_file
 from petl_study.store.index import DIRECTORY, Entry, entries
 from petl_study.store.record import FORMAT, Kind, Record, read
 from petl_study.store.text import key_of, safe_name, seal
+from petl_study.strangers import plain_json
+from petl_study.strangers.paths import require_own
 
 
 @dataclass(frozen=True)
@@ -72,17 +74,20 @@ class Study:
         """The study file as it was resolved when the study began."""
         file = self.path / "study.json"
         try:
-            content = json.loads(file.read_bytes())
-            intact = content == seal(content)
-        except (OSError, ValueError, TypeError) as error:
-            raise damaged(file, f"it cannot be read ({error})", mend="copy it back") from None
-        if not intact:
+            content = plain_json.read(file)
+        except (OSError, plain_json.NoJson) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            raise damaged(file, f"it cannot be read ({said})", mend="copy it back") from None
+        if not isinstance(content, dict) or content != seal(content):
             raise damaged(file, "its checksum does not match its content", mend="copy it back")
+        if not isinstance(content.get("spec"), dict):
+            raise damaged(file, "it has no study's specification", mend="copy it back")
         return content["spec"]
 
     def directory(self, kind: Kind, spec: Mapping[str, Any]) -> Path:
-        """Where the result that `spec` determines lies, or will."""
-        return self.path / f"{kind}s" / safe_name(spec["task"]) / safe_name(spec["method"]) / key_of(spec)
+        """Where the result that `spec` determines lies, or will; InputError where a link leads there."""
+        above = self.path / f"{kind}s"
+        return require_own(above / safe_name(spec["task"]) / safe_name(spec["method"]) / key_of(spec), above)
 
     def find(self, kind: Kind, spec: Mapping[str, Any]) -> Record | None:
         """The stored result that `spec` determines, if there is one."""
@@ -122,7 +127,8 @@ class Study:
         """Where the trial that `spec` determines, whole or stopped, leaves what it can be gone on with from."""
         whole = {name: value for name, value in spec.items() if name != "until"}
         directory = self.directory("trial", whole)
-        return self.path / "checkpoints" / directory.relative_to(self.path / "trials").with_suffix(".safetensors")
+        above = self.path / "checkpoints"
+        return require_own(above / directory.relative_to(self.path / "trials").with_suffix(".safetensors"), self.path)
 
     def forget(self, spec: Mapping[str, Any]) -> None:
         """Remove the checkpoint of a trial that nothing goes on with, and the directories that held nothing else."""

@@ -146,16 +146,26 @@ def _few(names: Sequence[str]) -> str:
 def _images(folder: Path) -> Iterator[Path]:
     """What is called an image, links that lead nowhere included: they are missing, and must not pass unnoticed.
 
-    Links to directories are followed, as those who read such folders elsewhere do, unless they lead back.
+    Links to directories are followed, as those who read such folders elsewhere do, once and unless they lead back.
     """
+    seen: set[str] = set()
     for below, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(below, name))]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _again(Path(below, name), seen)]
         for name in files:
             path = Path(below, name)
             if path.suffix.lower() in EXTENSIONS and not name.startswith("."):
                 yield path
 
 
-def _leads_back(folder: Path) -> bool:
-    """Whether it is a link to where it lies itself."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+def _again(folder: Path, seen: set[str]) -> bool:
+    """Whether it is a link to where it lies itself, or to what another link led to: two such links multiply.
+
+    `seen` has what links led to so far.
+    """
+    if not folder.is_symlink():
+        return False
+    real = os.path.realpath(folder)
+    if real in seen or folder.parent.resolve().is_relative_to(real):
+        return True
+    seen.add(real)
+    return False

@@ -17,7 +17,6 @@ a validation set), so that only those who have the lists have the splits. Sizes 
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pathlib import Path, PurePosixPath
 from petl_study import places
 from petl_study.errors import InputError, unknown
 from petl_study.images import Files
+from petl_study.strangers import plain_json
 from petl_study.tasks._base import Split, Task
 from petl_study.tasks._lists import split_of
 from petl_study.tasks._registry import Loader, register_loader
@@ -97,8 +97,8 @@ def load(name: str) -> Task:
 def _read(file: Path, root: Path) -> dict[str, int]:
     """The list in `file`: image paths, which do not lead out of `root`, and class ids."""
     try:
-        listed = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+        listed = plain_json.read(file)
+    except (OSError, plain_json.NoJson) as error:
         raise InputError(f"{file} cannot be read as JSON: {error}.") from None
     if not isinstance(listed, dict) or {type(one) for one in listed.values()} != {int}:
         raise InputError(
