@@ -26,6 +26,7 @@ from petl_study import store
 from petl_study.console import console
 from petl_study.errors import InputError
 from petl_study.store import Record, Study
+from petl_study.strangers.foreign import foreign
 
 LISTED = 20  # sets of examples that a table shows; all are in --json
 _FINGERPRINT = 64  # characters, of which a table shows 12
@@ -87,12 +88,20 @@ def compare(a: Path, b: Path) -> Comparison:
     """
     is_study = [(path / "study.json").is_file() for path in (a, b)]
     if all(is_study):
-        found = differences(of_study(Study.open(a)), of_study(Study.open(b)))
+        sections = []
+        for path in (a, b):
+            with foreign(path / "study.json"):
+                sections.append(of_study(Study.open(path)))
+        found = differences(*sections)
         return Comparison(str(a), str(b), found, _reasons(found, _decides_studies))
     if any(is_study):
         raise InputError(f"{a} and {b} are a study and no study: give two runs, or two studies.")
     one, other = _record(a), _record(b)
-    found = differences(of_run(one), of_run(other))
+    sections = []
+    for record in (one, other):
+        with foreign(record.path / "record.json"):
+            sections.append(of_run(record))
+    found = differences(*sections)
     if _ZERO_SHOT in (one.spec["method"], other.spec["method"]):
         found = [each for each in found if each.section != "head"]
     failed = [f"{record.path} failed" for record in (one, other) if record.failed]

@@ -15,6 +15,7 @@ from petl_study import store
 from petl_study.console import console
 from petl_study.errors import InputError
 from petl_study.store import KINDS, Record, Study
+from petl_study.strangers.foreign import foreign
 
 LISTED = 20  # images that were left out, by name
 _NONE = "–"
@@ -29,7 +30,9 @@ def show(path: Path) -> int:
         There is neither, or what is there is damaged.
     """
     if (path / "record.json").exists():
-        _record(store.read(path), console())
+        record = store.read(path)
+        with foreign(path / "record.json"):
+            _record(record, console())
     elif (path / "study.json").exists():
         _list(Study.open(path), console())
     else:

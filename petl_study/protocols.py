@@ -75,7 +75,7 @@ class Protocol(BaseModel):
         if not isinstance(given, dict) or "base" not in given:
             return given
         changes = {key: value for key, value in given.items() if key != "base"}
-        if given["base"] not in PROTOCOLS:
+        if not isinstance(given["base"], str) or given["base"] not in PROTOCOLS:
             raise unknown("protocol", given["base"], PROTOCOLS)
         base = PROTOCOLS[given["base"]].settings
         plain = {key: field.default for key, field in cls.model_fields.items()} | base

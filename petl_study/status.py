@@ -12,18 +12,23 @@ from rich.text import Text
 from petl_study.console import console
 from petl_study.plan import Plan
 from petl_study.store import KINDS, ZERO_SHOT, Study, furthest
+from petl_study.strangers.foreign import foreign
 
 
 def show(path: Path, out: Console | None = None) -> int:
     """Print the state of the study at `path`; 0 when it is complete, 1 when something is missing or failed."""
     study = Study.open(path)
+    with foreign(path / "study.json"):
+        return _show(study, out or console())
+
+
+def _show(study: Study, out: Console) -> int:
     plan = Plan(study.spec)
     entries = furthest(entry for kind in KINDS[:2] for entry in study.entries(kind))
     by_status: dict[str, Counter[tuple[str, str, str]]] = defaultdict(Counter)
     for entry in entries:
         by_status[entry.status][entry.task, entry.method, entry.kind] += 1
     finished, failed, stopped = (by_status[status] for status in ("finished", "failed", "stopped"))
-    out = out or console()
     table = Table(title=f"{study.spec['name']}: trials + runs finished of planned", box=None, title_justify="left")
     table.add_column("task")
     for method in plan.methods:

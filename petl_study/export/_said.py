@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from petl_study import store
-from petl_study.errors import DamagedRecord, InputError
+from petl_study.errors import InputError
 from petl_study.store import KINDS, Record, Study, furthest
+from petl_study.strangers.foreign import foreign
 
 Scalar = bool | int | float | str
 
@@ -100,13 +101,8 @@ def _records(path: Path) -> Iterator[tuple[Record, Mapping[str, Any]]]:
 
 
 def _of(record: Record, study: Mapping[str, Any]) -> Said:
-    try:
+    with foreign(record.path / "record.json"):
         return _read(record, study)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DamagedRecord(
-            f"{record.path / 'record.json'} is intact but not as this version writes it"
-            f" ({type(error).__name__}: {error}). Read it with the version that wrote it, or move {record.path} away."
-        ) from error
 
 
 def _read(record: Record, study: Mapping[str, Any]) -> Said:

@@ -57,9 +57,9 @@ def parse(text: str) -> Any:
     NoYaml
         It is no YAML, has tags, is nested too deeply, or has too many nodes.
     """
-    loader = _Loader(text)
     try:
         _refuse_tags(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -69,8 +69,6 @@ def parse(text: str) -> Any:
         raise NoYaml("it is nested too deeply") from None
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # of dates, and of numbers too long
         raise NoYaml(str(error)) from None
-    finally:
-        loader.dispose()
 
 
 def _refuse_tags(text: str) -> None:
