@@ -6,7 +6,7 @@ STAMP := .venv/installed
 export OMP_NUM_THREADS ?= 1
 export MPLBACKEND := Agg
 
-.PHONY: install quickstart test test-slow check format docs lab notebooks clean
+.PHONY: install quickstart test test-slow fuzz check format docs lab notebooks clean
 
 install: $(STAMP)
 
@@ -24,6 +24,10 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
+
+# Every reader of other people's files on a hundred thousand of them, changed at random: nightly, some twenty minutes.
+fuzz: install
+	PETL_FUZZ=3000 $(BIN)/python -m pytest tests/test_fuzz.py
 
 check: install
 	$(BIN)/ruff check .

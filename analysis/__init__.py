@@ -65,6 +65,7 @@ from analysis.sensitivity import hyperparameter_values, importance, importance_b
 from analysis.shift import mean_over_shifts, shift_table, target_against_shift
 from analysis.shift_calibration import calibration_by_severity, calibration_under_shift
 from analysis.soups import soup_gain
+from analysis.steadiness import load_unsteady
 from analysis.subset_search import subsets
 from analysis.temperature import fit_temperatures
 from analysis.trade_off import ppt
@@ -171,6 +172,7 @@ __all__ = [
     "load_published",
     "load_runs",
     "load_trials",
+    "load_unsteady",
     "load_weights",
     "mean_accuracies",
     "mean_corruption_error",

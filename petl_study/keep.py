@@ -38,8 +38,10 @@ class Keep(BaseModel):
         return self.tensors if isinstance(self.tensors, bool) else method in self.tensors
 
     def rounded(self, logits: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
-        """`logits` in the precision in which they are stored."""
-        return logits.astype(self.logits)
+        """`logits` in the precision in which they are stored: where one is too large for float16, as they are."""
+        with np.errstate(over="ignore"):
+            kept = logits.astype(self.logits)
+        return kept if np.isfinite(kept).all() or not np.isfinite(logits).all() else logits
 
     def require_known(self, shifts: set[str], methods: set[str]) -> None:
         """Raise InputError unless every shift named is one of the study's tasks', every method one of the study's."""

@@ -106,11 +106,11 @@ def _record(record: Record, out: Console) -> None:
 
 def _failure(error: Mapping[str, Any], out: Console) -> None:
     out.print(Text(f"{error.get('kind')}: {error.get('message')}", style="red"), soft_wrap=True)
-    further = {name: value for name, value in error.items() if name not in ("kind", "message", "traceback")}
+    further = {name: value for name, value in error.items() if name not in ("kind", "message", "where")}
     if further:
         out.print(_pairs(_flat(further)))
-    if error.get("traceback"):
-        out.print(Text(str(error["traceback"]).rstrip()), soft_wrap=True)
+    for call in error.get("where") or ():
+        out.print(Text(f"  {call}"), soft_wrap=True)
 
 
 def _skipped(skipped: Mapping[str, str], out: Console) -> None:

@@ -19,7 +19,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from petl_study import backbones, checkpoint, failures, memory, methods, places, store, tasks, training
+from petl_study import backbones, checkpoint, failures, memory, methods, places, privacy, store, tasks, training
 from petl_study.checkpoint import Checkpoint
 from petl_study.errors import InputError
 from petl_study.images import Images
@@ -197,6 +197,7 @@ def fail(trial: Trial, directory: Path, device: str, kind: str, message: str) ->
 
 def _store_failed(trial: Trial, directory: Path, header: dict[str, Any], why: dict[str, Any]) -> Record:
     whole = trial.whole.spec  # to its last epoch it had failed alike
+    why = {**why, "message": privacy.without_places(why["message"], directory)}
     failed = {"spec": whole, "status": "failed", "error": why, "results": {}, "cost": {}}
     return store.write(Study(directory).directory(trial.kind, whole), {**header, **failed})
 
@@ -225,7 +226,7 @@ def _executed(trial: Trial, study: Study, device: str, header: dict[str, Any]) -
     """`execute` where all goes well; `header` is completed on the way, for whoever stores a failure."""
     task, view = tasks.load(trial.data), trial.protocol.view
     learned = None if trial.fit == "none" else task.split(trial.fit, view)
-    header["task"]["train_examples"] = len(learned) if learned else 0
+    header["task"] |= {"train_examples": len(learned) if learned else 0, **_untrained(learned, task)}
     if learned:
         _, height, width, _ = learned.pixels.shape
         header["environment"]["micro_batch"] = training.micro_batch(height * width, trial.protocol, device)
@@ -262,7 +263,7 @@ def _executed(trial: Trial, study: Study, device: str, header: dict[str, Any]) -
         "tuned_bytes": sum(tensor.nbytes for tensor in tuned.values()),
     }
     if skipped:
-        header["task"]["skipped"] = skipped
+        header["task"]["skipped"] = {name: privacy.without_places(why) for name, why in skipped.items()}
     if trial.selected is not None:  # val was not held out of this training: keep what the selected trial said of it
         best = store.read(study.path / trial.selected["path"])
         logits["val"], examples["val"] = best.logits("val"), best.examples("val")
@@ -335,6 +336,15 @@ def _square(images: Images, trial: Trial) -> int:
 def fit(model: nn.Module, trial: Trial, task: Task, normalise: Normalisation) -> list[dict[str, float]]:
     """Train `model`, as `build` made it, in place: the curve, a row an epoch, in a search with validation's figures."""
     return Learning(model, trial, task, normalise).fit()
+
+
+def _untrained(learned: Split | None, task: Task) -> dict[str, list[str]]:
+    """The classes that nothing is learned of, where there are some: no accuracy on them is the method's doing."""
+    if learned is None:
+        return {}
+    there = set(learned.labels.tolist())
+    lacking = [name for label, name in enumerate(task.classes) if label not in there]
+    return {"untrained_classes": lacking} if lacking else {}
 
 
 def _looked_at(trial: Trial, task: Task) -> list[str]:

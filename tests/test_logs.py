@@ -41,14 +41,15 @@ def test_a_run_is_told_whole(study, capsys):
     assert ["tuned", "12000"] in lines
 
 
-def test_a_failure_is_told_with_its_reason_and_traceback(study, capsys):
+def test_a_failure_is_told_with_its_reason_and_the_calls_that_led_to_it(study, capsys):
     [failed] = [record for record in Study(study).records("run") if record.failed]
-    header = {**failed.header, "error": {**failed.header["error"], "traceback": "Traceback:\n  [bold]line 7\n"}}
+    calls = ["petl_study/trials.py:7 in [bold]execute", "torch/nn/modules/module.py:9 in forward"]
+    header = {**failed.header, "error": {**failed.header["error"], "where": calls}}
     (failed.path / "record.json").write_bytes(store.canonical(store.seal(header)))
     told = logs(failed.path, capsys)
     assert "run, failed" in told
     assert "Diverged: the training loss became nan in epoch 3 of 10" in told
-    assert "Traceback:\n  [bold]line 7\n" in told
+    assert f"  {calls[0]}\n  {calls[1]}\n" in told
 
 
 def test_images_left_out_are_named_and_of_many_the_first(study, capsys):

@@ -18,8 +18,9 @@ import torch
 import yaml
 
 import analysis
+import pictures
 import toy
-from petl_study import cli, diff, engines, report, runner, spec, status, store, training
+from petl_study import cli, diff, engines, places, report, runner, spec, status, store, training
 from petl_study.errors import DamagedRecord, InputError
 from petl_study.search import searches
 from petl_study.store import KINDS, Record, Study, key_of
@@ -608,3 +609,52 @@ def test_a_search_under_way_is_not_told_as_done(halved, tmp_path, capsys):
 def test_the_report_says_how_much_was_stopped(halved, tmp_path):
     page = report.build(halved, tmp_path / "report").read_text("utf-8")
     assert "4 of 6 search trials (halving, factor 2, first 1), which took 13 epochs of 24 (54%)" in page
+
+
+# ----------------------------------------------------------------------------------- trainings that did not go smoothly
+
+
+def test_a_loss_that_jumps_is_recorded_and_shown(tmp_path):
+    """A rate of 1e5 ends with finite numbers that tell nothing of the way; logits that float16 cannot hold stay."""
+    search = {"lr": [1e5], "weight_decay": [0.0]}
+    outcome, _ = run(tmp_path / "s", methods=["linear"], seeds=[0], search=search, keep={"logits": "float16"})
+    assert outcome == runner.Outcome(trained=2, stored_before=0, failed=0)
+    found = analysis.load_unsteady(tmp_path / "s")
+    curves = {record.key: record.header["curve"] for record in records(tmp_path / "s").values()}
+    assert len(found)
+    for row in found.itertuples():
+        losses = [epoch["train_loss"] for epoch in curves[row.key]]
+        assert (row.lowest_before, row.loss) == (losses[0], losses[1])
+        assert row.loss > 2 * row.lowest_before
+    [final] = [record for record in records(tmp_path / "s").values() if record.header["kind"] == "run"]
+    assert final.logits("test").dtype == np.float32
+    assert np.abs(final.logits("test")).max() > np.finfo(np.float16).max
+    assert np.isfinite(final.header["results"]["test"]["loss"])
+    page = report.build(tmp_path / "s").read_text("utf-8")
+    assert "Trainings whose loss jumped to more than 2 times the lowest before" in page
+
+
+def test_a_study_of_which_everything_failed_has_a_report(tmp_path):
+    outcome, _ = run(tmp_path / "s", methods=["full"], seeds=[0], search={"lr": [1e30], "weight_decay": [0.0]})
+    assert outcome == runner.Outcome(trained=1, stored_before=0, failed=1)
+    page = report.build(tmp_path / "s").read_text("utf-8")
+    assert "Failed: 1 of the search trials, 0 of the runs" in page
+    assert "the training loss became nan in epoch 1 of 2" in page
+    assert "Runs still missing: full on toy, seed 0" in page
+
+
+def test_a_class_that_nothing_is_learned_of_is_recorded_and_shown(tmp_path):
+    names = ("red", "green", "blue", "never")
+    pictures.write_lists(tmp_path / "pets", {"train800.txt": 6, "val200.txt": 3, "test.txt": 3}, names=names)
+    before = places.here()
+    places.use(places.Places(data=tmp_path, cache_gb=0))
+    try:
+        resized = {"base": "embedded", "resize": "direct", "image_size": 32, "epochs": 1, "warmup_epochs": 0}
+        search = {"lr": [1e-3], "weight_decay": [0.0]}
+        run(tmp_path / "s", tasks=["folder:pets"], methods=["linear"], seeds=[0], search=search, protocol=resized)
+    finally:
+        places.use(before)
+    for record in records(tmp_path / "s").values():
+        assert record.header["task"]["untrained_classes"] == ["never"]
+    page = report.build(tmp_path / "s").read_text("utf-8")
+    assert "Nothing was learned of never of pets: no training image has that label" in page

@@ -20,6 +20,7 @@ from petl_study.errors import InputError
 from petl_study.report.evidence import Evidence, gather
 from petl_study.report.sections import Section, sections
 from petl_study.report.tables import csv_safe
+from petl_study.strangers.text import listed
 
 DPI = 200  # of the PNG files
 _INCH = 112  # CSS pixels: a little larger than life, as a screen is read from farther away than paper
@@ -80,6 +81,7 @@ def _write_tables(directory: Path, evidence: Evidence) -> None:
         "runs": evidence.runs,
         "trials": evidence.trials,
         "failures": evidence.failures,
+        "unsteady": evidence.unsteady,
         "accuracy": evidence.accuracy,
         "cost": evidence.costs,
         "mean_accuracy": evidence.means,
@@ -165,6 +167,13 @@ def _warnings(evidence: Evidence) -> list[str]:
         said.append(
             f"Failed: {failed - runs} of the search trials, {runs} of the runs. The section on failures says why."
         )
+    if unsteady := int((evidence.unsteady["kind"] == "run").sum()):
+        said.append(f"The training loss of {unsteady} runs jumped; the section on failures lists them.")
+    said += [
+        f"Nothing was learned of {listed(classes)} of {task}: no training image has that label, and accuracy on those"
+        " that are tested says nothing of any method."
+        for task, classes in evidence.untrained.items()
+    ]
     return said
 
 

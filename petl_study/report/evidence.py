@@ -11,7 +11,8 @@ import pandas as pd
 
 import analysis
 from petl_study.errors import InputError
-from petl_study.store import Study
+from petl_study.store import Record, Study
+from petl_study.strangers.foreign import foreign
 
 DRAWS = 500  # of the bootstraps over what pairs of runs have in common
 RULES = [rule for rule in analysis.COMBINE if rule != "geometric"]  # it says what mean_logit says
@@ -24,7 +25,8 @@ class Evidence:
     `means` and `ranks` are over the methods that have every task (`complete`); the disagreements and gains are of the
     tasks that have two runs; `missing` lists the (task, method, seed) that the study plans and that has neither
     finished nor failed. `mean_shifts` is of the tasks with severities, and `uneven` says of which tasks no mean over
-    shifts is taken, and why.
+    shifts is taken, and why. `unsteady` has the trainings whose loss jumped, `untrained` the classes of every task that
+    nothing was learned of.
     """
 
     spec: dict[str, Any]
@@ -32,6 +34,8 @@ class Evidence:
     runs: pd.DataFrame
     trials: pd.DataFrame
     failures: pd.DataFrame
+    unsteady: pd.DataFrame
+    untrained: dict[str, list[str]]
     accuracy: pd.DataFrame
     complete: list[str]
     costs: pd.DataFrame
@@ -55,7 +59,13 @@ def gather(path: str | Path, *, top: float = 0.1) -> Evidence:
     InputError
         No study, nothing in it, a damaged record, or runs that must not be put together.
     """
+    with foreign(Path(path) / "study.json"):
+        return _gather(path, top)
+
+
+def _gather(path: str | Path, top: float) -> Evidence:
     study = Study.open(path)
+    records = list(study.records("run"))
     runs, failures = analysis.load_runs(path), analysis.load_failures(path)
     if runs.empty and failures.empty:
         raise InputError(f"{path} has no finished run yet. Let `petl-study run` get further, then ask again.")
@@ -67,10 +77,12 @@ def gather(path: str | Path, *, top: float = 0.1) -> Evidence:
     mean_shifts, uneven = _mean_shifts(accuracies)
     return Evidence(
         spec=study.spec,
-        environment=next((record.header.get("environment", {}) for record in study.records("run")), {}),
+        environment=next((record.header.get("environment") or {} for record in records), {}),
         runs=runs,
         trials=trials,
         failures=failures,
+        unsteady=analysis.load_unsteady(path),
+        untrained=_untrained(records),
         accuracy=analysis.accuracy_table(runs),
         complete=complete,
         costs=analysis.costs(runs, trials) if len(runs) else pd.DataFrame(),
@@ -85,6 +97,11 @@ def gather(path: str | Path, *, top: float = 0.1) -> Evidence:
         missing=_missing(study.spec, runs, failures),
         uneven=uneven,
     )
+
+
+def _untrained(records: list[Record]) -> dict[str, list[str]]:
+    found = {record.spec["task"]: (record.header.get("task") or {}).get("untrained_classes") for record in records}
+    return {task: classes for task, classes in found.items() if classes}
 
 
 def _of_predictions(

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis import figures
 from analysis.palette import ordered
+from analysis.steadiness import FACTOR, LEAST
 from petl_study.report import tables
 from petl_study.report.evidence import Evidence
 from petl_study.report.tables import Cell, Heading, Table, digest, mapping, number, percent, points, text
@@ -258,8 +259,9 @@ def robustness(evidence: Evidence) -> Section:
 
 
 def failures(evidence: Evidence) -> Section:
+    jumped = [_unsteady_table(evidence)] if len(evidence.unsteady) else []
     if evidence.failures.empty:
-        return Section("failures", "Failures", ["No trial and no run failed."])
+        return Section("failures", "Failures", ["No trial and no run failed."], jumped)
     shown = tables.table(
         "failures",
         "A failed trial takes no part in its search's selection; a failed run has no accuracy anywhere in this report.",
@@ -275,7 +277,7 @@ def failures(evidence: Evidence) -> Section:
             text("reason"),
         ],
     )
-    return Section("failures", "Failures", [], [shown])
+    return Section("failures", "Failures", [], [shown, *jumped])
 
 
 def conditions(evidence: Evidence) -> Section:
@@ -348,6 +350,28 @@ def _rank_cells(ranks: pd.DataFrame) -> dict[str, Cell]:
         small = "" if pd.isna(low) else f"[{low:.1f}, {high:.1f}]"
         cells[method] = Cell(f"{rank:.2f}", repr(float(rank)), small, "num best" if rank <= best else "num")
     return cells
+
+
+def _unsteady_table(evidence: Evidence) -> Table:
+    return tables.table(
+        "unsteady",
+        f"Trainings whose loss jumped to more than {FACTOR:g} times the lowest before, and by {LEAST:g} nats or more."
+        " They count as what they ended as.",
+        evidence.unsteady,
+        [
+            text("kind"),
+            text("task"),
+            text("method"),
+            number("seed"),
+            mapping("hyperparameters"),
+            number("lr", "learning rate", "{:g}"),
+            number("epoch", "in epoch"),
+            number("lowest_before", "lowest loss before", "{:.3g}"),
+            number("loss", "loss", "{:.3g}"),
+            number("last_loss", "loss at the end", "{:.3g}"),
+            text("status"),
+        ],
+    )
 
 
 def _runs_table(evidence: Evidence) -> Table:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 NONE = "–"  # what an empty cell shows
+# What a spreadsheet takes for the start of a formula: in some languages' also what looks like it, and after a new line.
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
 
 
 class Cell(NamedTuple):
@@ -141,7 +143,7 @@ def csv_safe(frame: pd.DataFrame) -> pd.DataFrame:
 
     def safe(value: Any) -> Any:
         said = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
-        if isinstance(said, str) and said.startswith(("=", "+", "-", "@", "\t", "\r")):
+        if isinstance(said, str) and said.startswith(_FORMULA):
             return f"'{said}"
         return said
 

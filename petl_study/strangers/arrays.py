@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 MOST_COMPRESSED = 100  # times that a table's columns may be larger than its file
 SMALL = 64 * 2**20  # bytes that a table may have in any case
 LONGEST = 4096  # characters of an id: a path can be no longer
+MOST_OF_IDS = 2**32  # bytes of them as an array, in which each takes as much as the longest
 
 _CODECS = ("SNAPPY", "UNCOMPRESSED")  # neither makes gigabytes of kilobytes
 _COLUMNS = {"set": pa.string(), "id": pa.string(), "label": pa.int64()}
@@ -75,11 +76,14 @@ def examples(path: Path, name: str, rows: Mapping[str, int]) -> tuple[NDArray[np
         How many examples each set has, of logits that are there: a table that claims more is not read.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        # As listed values: written out, one long id a million times would be a million long ids.
+        with pq.ParquetFile(path, read_dictionary=["set", "id"]) as file:
             _require_plausible(file, path.stat().st_size, sum(rows.values()))
             table = file.read(columns=list(_COLUMNS), use_threads=False)
+        for column in ("set", "id"):
+            _require_short(table[column])
         found = table.filter(pc.equal(pc.cast(table["set"], pa.string()), name))
-        return _ids(found["id"]), found["label"].to_numpy()
+        return np.asarray(found["id"].to_pylist(), dtype=np.str_), found["label"].to_numpy()
     except (OSError, pa.ArrowException, KeyError, ValueError, OverflowError) as error:
         raise error if isinstance(error, Unreadable) else Unreadable(_reason(error)) from None
 
@@ -104,11 +108,14 @@ def _plain(type_: pa.DataType) -> pa.DataType:
     return type_.value_type if pa.types.is_dictionary(type_) else type_
 
 
-def _ids(column: pa.ChunkedArray) -> NDArray[np.str_]:
-    longest = pc.max(pc.utf8_length(column)).as_py() or 0
-    if column.null_count or longest > LONGEST:
-        raise Unreadable("an id is missing" if column.null_count else f"an id has {longest} characters")
-    return np.asarray(column.to_pylist(), dtype=np.str_)
+def _require_short(column: pa.ChunkedArray) -> None:
+    """Refuse a column of text that is missing somewhere, or so long that an array of it as wide would be enormous."""
+    listed = [chunk.dictionary for chunk in column.chunks if len(chunk)]
+    longest = max((pc.max(pc.utf8_length(values)).as_py() or 0 for values in listed), default=0)
+    if column.null_count or any(values.null_count for values in listed):
+        raise Unreadable("an id is missing")
+    if longest > LONGEST or 4 * longest * len(column) > MOST_OF_IDS:
+        raise Unreadable(f"one of its {len(column)} ids has {longest} characters")
 
 
 def _reason(error: Exception) -> str:

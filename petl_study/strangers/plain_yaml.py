@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 MOST_BYTES = 256 * 2**10  # of a study file; PyYAML reads some hundred kilobytes a second
+DEEPEST = 50  # lists and mappings in each other
 MOST_NODES = 100_000  # of names, values, lists and mappings, aliases written out
 
 
@@ -58,7 +59,7 @@ def parse(text: str) -> Any:
         It is no YAML, has tags, is nested too deeply, or has too many nodes.
     """
     try:
-        _refuse_tags(text)
+        _look_over(text)
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
@@ -71,8 +72,13 @@ def parse(text: str) -> Any:
         raise NoYaml(str(error)) from None
 
 
-def _refuse_tags(text: str) -> None:
+def _look_over(text: str) -> None:
+    """Refuse tags and deep nesting, as soon as they come: PyYAML takes minutes over thousands of open brackets."""
+    depth = 0
     for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise NoYaml("it is nested too deeply")
         if tag := getattr(event, "tag", None):
             line = event.start_mark.line + 1
             raise NoYaml(f"line {line} has the tag {tag!r}: a study file is plain text, numbers, lists and mappings")
