@@ -80,7 +80,7 @@ def _look_over(text: str) -> None:
         if depth > DEEPEST:
             raise NoYaml("it is nested too deeply")
         if tag := getattr(event, "tag", None):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 0
             raise NoYaml(f"line {line} has the tag {tag!r}: a study file is plain text, numbers, lists and mappings")
 
 
