@@ -432,3 +432,16 @@ def test_exports_of_a_strangers_record_are_refused_in_words(study, run, tmp_path
     hostile.write_sealed(run.path / "record.json", {**run.header, "spec": {"task": "x", "method": "y"}})
     with pytest.raises(DamagedRecord, match="is intact but not as this version writes it"):
         export.to("optuna", study, tmp_path / "out")
+
+
+def test_the_index_of_a_study_is_not_written_through_a_link(study, tmp_path, monkeypatch):
+    from petl_study.store import index
+
+    monkeypatch.setattr(index, "FEW", 0)
+    (tmp_path / "outside").mkdir()
+    (study / ".index").symlink_to(tmp_path / "outside")
+    assert len(Study(study).entries("run")) == 1
+    assert not list((tmp_path / "outside").iterdir())
+    (study / ".index").unlink()
+    assert len(Study(study).entries("run")) == 1
+    assert (study / ".index").is_dir()  # it would have been written

@@ -156,7 +156,7 @@ class _Index:
 def _save(study: Path, kind: Kind, found: Found, index: _Index) -> bool:
     """Store the index of what was `found`, with what `index` has of it; False where that cannot be."""
     path = _path(study, kind)
-    if not os.access(study, os.W_OK):  # else all would be read twice
+    if not os.access(study, os.W_OK) or path.parent.is_symlink():  # else all would be read twice, or written elsewhere
         return False
     try:
         path.parent.mkdir(exist_ok=True)

@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from petl_study.errors import InputError
+from petl_study.strangers import plain_json
 
 BEAT = 5.0  # seconds between two beats
 DEAD = 60.0  # seconds after which a note that stands still was left by a dead driver
@@ -194,7 +195,7 @@ def _outwait(study: Path, found: _Note | None, dead: float) -> None:
 def _read(study: Path) -> _Note | None:
     """The note in `study`; None where there is none, or one that is only being written."""
     try:
-        return _Note(**json.loads((study / _OWNER).read_bytes()))
+        return _Note(**plain_json.read(study / _OWNER, most=4096))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -33,8 +33,10 @@ def read(path: Path, most: int = MOST_BYTES) -> Any:
 def parse(text: bytes | str) -> Any:
     """The content of `text`; raises NoJson as `read` does."""
     try:
+        text = (text.encode() if isinstance(text, str) else text).decode()
         content = json.loads(text, parse_constant=_refuse)
-        json.dumps(content, ensure_ascii=False).encode()  # halves of surrogate pairs could not be written again
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(content, ensure_ascii=False).encode()  # half of a surrogate pair could not be written again
     except RecursionError:
         raise NoJson("it is nested too deeply") from None
     except UnicodeEncodeError:
