@@ -8,10 +8,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from petl_study import __version__, places
 from petl_study.console import guarded, leave_at_second_interrupt
+from petl_study.devices import require_device
 from petl_study.errors import InputError
+
+if TYPE_CHECKING:
+    from petl_study.engines import Engine
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,12 +137,12 @@ _PARTS = {
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="where results go (default: runs/<name of the study>)")
-    parser.add_argument("--engine", default="processes", help="serial or processes (default: %(default)s)")
+    parser.add_argument("--engine", default="processes", help="serial, processes or ray (default: %(default)s)")
     parser.add_argument(
         "--workers",
         type=int,
         help="trials at once: on a GPU that one trial does not fill, several share it (default: one a core"
-        f" ({os.cpu_count() or 1}), or one a GPU)",
+        f" ({os.cpu_count() or 1}), or one a GPU; with ray as many as there is room for)",
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of one trial (default: %(default)s)")
     parser.add_argument(
@@ -168,6 +173,25 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="try stored failures again, but for trainings that diverged, which would again",
     )
     _add_place_options(parser)
+    _add_cluster_options(parser)
+
+
+def _add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """The options of --engine ray, None where they are not given; `_cluster` reads them."""
+    group = parser.add_argument_group("with --engine ray")
+    group.add_argument(
+        "--address",
+        help="the cluster's, HOST:PORT, or auto for the one that this machine belongs to (default: one is started on"
+        " this machine and ends with the study)",
+    )
+    group.add_argument("--cpus", type=float, help="CPUs that a trial has to itself (default: one a thread)")
+    group.add_argument("--gpus", type=float, help="GPUs, or a share of one, such as 0.5 (default: 0; with cuda 1)")
+    group.add_argument("--memory-gb", type=float, help="memory, in GB (default: whatever there is)")
+    group.add_argument(
+        "--results",
+        help="shared: workers write into the study's directory, which every node sees (default). driver: they send"
+        " their results, and this process writes them",
+    )
 
 
 def _add_place_options(parser: argparse.ArgumentParser) -> None:
@@ -207,23 +231,15 @@ def _use_places(options: argparse.Namespace) -> None:
 def _run(study: str, options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from petl_study import engines, progress, runner, spec
+    from petl_study import progress, runner, spec
 
     _require_run_options(options)
     resolved = spec.load(study)
     if options.zero_shot and not resolved.zero_shot:
         resolved = spec.resolve({**resolved.model_dump(), "zero_shot": True}, study)
     out = options.out or Path("runs") / resolved.name
-    engine = engines.create(
-        options.engine,
-        workers=options.workers,
-        threads=options.threads,
-        device=options.device,
-        timeout=options.trial_timeout,
-    )
-    display = progress.create(resolved, Console(), engine.capacity)
     leave_at_second_interrupt()
-    with engine, display:
+    with _engine(options) as engine, progress.create(resolved, Console(), engine.capacity) as display:
         outcome = runner.run(resolved, out, engine, display, retry_failed=options.retry_failed)
     reused = f", {outcome.stored_before} stored before" if outcome.stored_before else ""
     failed = f", {outcome.failed} failed: see `petl-study status {out}`" if outcome.failed else ""
@@ -231,10 +247,34 @@ def _run(study: str, options: argparse.Namespace) -> int:
     return 1 if outcome.failed else 0
 
 
+def _engine(options: argparse.Namespace) -> Engine:
+    from petl_study import engines
+
+    given = {name: getattr(options, name) for name in _OF_A_CLUSTER if getattr(options, name) is not None}
+    cluster = None
+    if options.engine == "ray":
+        on_gpu = options.device.startswith("cuda")
+        cluster = engines.Cluster(**{"cpus": float(options.threads), "gpus": float(on_gpu), **given})
+    elif given:
+        asked = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"{asked}: only --engine ray takes that, and this is {options.engine}.")
+    return engines.create(
+        options.engine,
+        workers=options.workers,
+        threads=options.threads,
+        device=options.device,
+        timeout=options.trial_timeout,
+        cluster=cluster,
+    )
+
+
+_OF_A_CLUSTER = ("address", "cpus", "gpus", "memory_gb", "results")
+
+
 def _plan(options: argparse.Namespace) -> int:
     from petl_study import forecast, spec
 
-    _require_run_options(options)
+    _require_run_options(options, here=True)
     study = spec.load(options.study)
     return forecast.show(
         study,
@@ -246,15 +286,24 @@ def _plan(options: argparse.Namespace) -> int:
     )
 
 
-def _require_run_options(options: argparse.Namespace) -> None:
-    if options.workers is None:
+def _require_run_options(options: argparse.Namespace, *, here: bool = False) -> None:
+    """Raise InputError unless they make sense; what is not given of the workers on this machine is set.
+
+    Parameters
+    ----------
+    here : bool
+        This machine computes, whatever the engine.
+    """
+    here = here or options.engine != "ray"
+    if options.workers is None and here:
         options.workers = _gpus(options.device) or os.cpu_count() or 1
     for name in ("workers", "threads"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} must be a whole number of at least 1, got {getattr(options, name)}.")
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise InputError(f"--{name} must be a whole number of at least 1, got {value}.")
     if options.trial_timeout is not None and not options.trial_timeout > 0:
         raise InputError(f"--trial-timeout must be a positive number of seconds, got {options.trial_timeout:g}.")
-    require_device(options.device)
+    if here:
+        require_device(options.device)
     _use_places(options)
 
 
@@ -301,17 +350,6 @@ def _quickstart(options: argparse.Namespace) -> int:
     code = max(code, ensemble.main([str(options.out), "--task", "digits", "--methods", "all"]))
     print(f"\nreport: {report.build(options.out)}")  # noqa: T201 (last, so that it shows the ensemble too)
     return code
-
-
-def require_device(name: str) -> None:
-    """Raise where torch has no device of that name."""
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device {name!r} is not to be had here: {reason}. Use --device cpu.") from None
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -163,6 +163,14 @@ def _short(value: object) -> str:
     return f"{text[:12]}..." if len(text) > 16 else text
 
 
+def needed(trial: Trial, study: Study) -> list[Path]:
+    """The files of `study` that `execute` reads: what a run was selected by, or where a trial was stopped."""
+    if trial.selected is not None:
+        return sorted((study.path / trial.selected["path"]).iterdir())
+    left = study.checkpoint(trial.spec)
+    return [left] if trial.kind == "trial" and left.exists() else []
+
+
 def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     """Train what `trial` says, if anything, and store what came of it in the study at `directory`.
 
@@ -369,16 +377,17 @@ def _count(model: nn.Module, trial: Trial) -> dict[str, int]:
 
 
 @cache
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("petl_study", "torch", "torchvision", "timm", "numpy", "pillow", "optuna")}
+def versions() -> dict[str, str]:
+    """Of what computes a result, by name."""
+    names = ("petl_study", "torch", "torchvision", "timm", "numpy", "pillow", "optuna")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def _environment(device: str) -> dict[str, Any]:
     kind = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
-    versions = {"python": platform.python_version(), **_versions()}
     # Which of several GPUs it was makes no difference: a trial that was stopped on one goes on on another.
     return {
-        "versions": versions,
+        "versions": versions(),
         "device": torch.device(device).type,
         "hardware": kind,
         "threads": torch.get_num_threads(),

@@ -11,6 +11,10 @@ _PARTS = {
         "petl_study.bench.analysis",
         "the tables of disagreement, confidence and ensembles, on drawn logits in a file",
     ),
+    "engines": (
+        "petl_study.bench.engines",
+        "what a trial costs beside its training, on every engine: whole studies whose trials train nothing",
+    ),
     "halving": (
         "petl_study.bench.halving",
         "what stopping trials early saves, and loses in accuracy, against a finished grid",

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, help="make the pruned study here of the grid's records, train what is lacking, compare"
     )
-    parser.add_argument("--engine", default="processes", help="serial or processes (default: %(default)s)")
+    parser.add_argument("--engine", default="processes", help="serial, processes or ray (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="trials at once (default: %(default)s)")
 
 
@@ -180,6 +180,5 @@ def _train(grid: Study, pruned: StudySpec, same: set[tuple[str, str]], out: Path
         place = study.path / record.path.relative_to(grid.path)
         if not place.exists():
             shutil.copytree(record.path, place)
-    display = progress.create(pruned, Console(), engine.capacity)
-    with engine, display:
+    with engine, progress.create(pruned, Console(), engine.capacity) as display:
         runner.run(pruned, out, engine, display)

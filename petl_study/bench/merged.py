@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from petl_study import backbones, methods
 from petl_study.bench import machine, output, subjects, turns
 from petl_study.bench.turns import Clock
-from petl_study.cli import require_device
 from petl_study.console import console
+from petl_study.devices import require_device
 from petl_study.errors import InputError, NotMergeable
 
 ALL = "all"

@@ -30,8 +30,8 @@ from petl_study import search as searching
 from petl_study.bench import machine, output, stopwatch, subjects, turns
 from petl_study.bench.stopwatch import Place, Stopwatch
 from petl_study.bench.turns import Clock
-from petl_study.cli import require_device
 from petl_study.console import console
+from petl_study.devices import require_device
 from petl_study.errors import InputError
 from petl_study.inputs import Normalisation, Pixels
 from petl_study.learning import Learning

@@ -14,8 +14,8 @@ from petl_study import backbones, methods
 from petl_study.bench import held, machine, minimum, output, products, subjects, turns
 from petl_study.bench.subjects import PEFT, Setting, Subject
 from petl_study.bench.turns import Clock
-from petl_study.cli import require_device
 from petl_study.console import console
+from petl_study.devices import require_device
 from petl_study.errors import InputError
 from petl_study.memory import keep_freed
 from petl_study.methods import Method

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from petl_study.store import Record
-from petl_study.trials import Trial
+from petl_study.trials import Trial, execute
+
+Work = Callable[[Trial, Path, str], Record]
 
 
 class Lost(Exception):
@@ -41,10 +44,15 @@ class Engine(ABC):
         Seconds that a trial may take, from when a worker begins it.
     """
 
-    capacity: int  # trials it can run at once
+    work: Work = staticmethod(execute)  # what is done with a trial, there where it is done
 
     def __init__(self, *, workers: int, threads: int, device: str, timeout: float | None = None) -> None:
-        self.capacity, self.threads, self.device, self.timeout = workers, threads, device, timeout
+        self.workers, self.threads, self.device, self.timeout = workers, threads, device, timeout
+
+    @property
+    def capacity(self) -> int:
+        """Trials it can run at once, now."""
+        return self.workers
 
     @abstractmethod
     def submit(self, trial: Trial, directory: Path) -> Future[Record]:

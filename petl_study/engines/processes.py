@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Self
 
 from petl_study import memory, places
-from petl_study.engines._base import Engine, Lost, TimedOut
+from petl_study.engines._base import Engine, Lost, TimedOut, Work
 from petl_study.store import Record
-from petl_study.trials import Trial, execute
+from petl_study.trials import Trial
 
 # Spawned, not forked: a fork of a process with running threads (torch's, Rich's) can lock up.
 _context = multiprocessing.get_context("spawn")
@@ -34,7 +34,7 @@ class Processes(Engine):
 
         def run() -> Record:
             try:
-                return worker.run(trial, directory, self.timeout)
+                return worker.run(self.work, trial, directory, self.timeout)
             finally:
                 self._idle.append(worker)  # before the future is done, so that who waits for that can submit
 
@@ -71,7 +71,7 @@ class _Worker:
         self._killed = False
         self._changing = threading.Lock()  # held by who starts the process or kills it
 
-    def run(self, trial: Trial, directory: Path, timeout: float | None) -> Record:
+    def run(self, work: Work, trial: Trial, directory: Path, timeout: float | None) -> Record:
         """The record of `trial`.
 
         Raises
@@ -81,13 +81,13 @@ class _Worker:
         RuntimeError
             The process cannot be started.
         Exception
-            Whatever `execute` raised in it.
+            Whatever `work` raised in it.
         """
         if self._process is None:
             self._start()
         assert self._process
         try:
-            self._calls.send((trial, directory, self._device))
+            self._calls.send((work, trial, directory, self._device))
             if not self._calls.poll(timeout):
                 assert timeout is not None
                 self._process.kill()
@@ -166,9 +166,9 @@ def _serve(calls: connection.Connection, threads: int, where: places.Places) -> 
         calls.send(_answer(*call))
 
 
-def _answer(trial: Trial, directory: Path, device: str) -> Record | Exception:
+def _answer(work: Work, trial: Trial, directory: Path, device: str) -> Record | Exception:
     try:
-        return execute(trial, directory, device)
+        return work(trial, directory, device)
     except Exception as error:
         error.add_note("In the worker:\n" + "".join(traceback.format_tb(error.__traceback__)))
         return error

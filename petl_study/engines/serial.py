@@ -14,7 +14,7 @@ import torch
 from petl_study import memory
 from petl_study.engines._base import Engine, TimedOut
 from petl_study.store import Record
-from petl_study.trials import Trial, execute
+from petl_study.trials import Trial
 
 
 class Serial(Engine):
@@ -28,7 +28,7 @@ class Serial(Engine):
         future: Future[Record] = Future()
         try:
             with _at_most(self.timeout):
-                record = execute(trial, directory, self.device)
+                record = self.work(trial, directory, self.device)
         except _Rung:
             assert self.timeout is not None
             future.set_exception(TimedOut(self.timeout))

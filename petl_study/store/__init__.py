@@ -27,7 +27,7 @@ from petl_study.store.lock import Held, alone
 from petl_study.store.record import FORMAT, KINDS, ZERO_SHOT, Examples, Kind, Record, intact, read
 from petl_study.store.study import Study, furthest
 from petl_study.store.text import canonical, fingerprint, finite, key_of, safe_name, seal
-from petl_study.store.writing import write
+from petl_study.store.writing import copy_in, write
 
 __all__ = [
     "FORMAT",
@@ -44,6 +44,7 @@ __all__ = [
     "Study",
     "alone",
     "canonical",
+    "copy_in",
     "examine",
     "fingerprint",
     "finite",

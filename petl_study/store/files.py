@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,8 +35,8 @@ def storing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write one file, whole or not at all; what was there before is replaced.
+def write_file(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write one file, given whole or in parts, whole or not at all; what was there before is replaced.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def write_file(path: Path, content: bytes) -> None:
         )  # its own, as another may write here, too
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+                file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()
                 os.fchmod(descriptor, 0o644)
                 os.fsync(descriptor)

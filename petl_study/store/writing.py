@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from petl_study.store.files import TEMPORARY, digest, storing, sync
-from petl_study.store.record import FORMAT, Examples, Record, read
+from petl_study.store.record import FORMAT, Examples, Record, intact, read
 from petl_study.store.text import seal
 
 
@@ -47,11 +47,48 @@ def write(
         The disk is full, or may not be written to: nothing is left of what was begun.
     """
     _require_aligned(logits or {}, examples or {})
+    return _place(directory, lambda temporary: _fill(temporary, header, logits or {}, examples or {}, tensors or {}))
+
+
+def copy_in(directory: Path, files: Mapping[str, Iterable[bytes]]) -> Record:
+    """Store a record that was written elsewhere under `directory`, whole and as it was written, or not at all.
+
+    Parameters
+    ----------
+    directory : Path
+        As for `write`.
+    files : mapping
+        The content of the record's files by name, in parts.
+
+    Raises
+    ------
+    DamagedRecord
+        What came is not what was written.
+    InputError
+        As for `write`.
+    """
+
+    def fill(temporary: Path) -> None:
+        for name, parts in files.items():
+            with (temporary / name).open("wb") as file:
+                file.writelines(parts)
+        intact(read(temporary))
+
+    return _place(directory, fill)
+
+
+def _place(directory: Path, fill: Callable[[Path], object]) -> Record:
+    """Have `fill` write a record's files into a directory, which gets its name when they are on the disk."""
     with storing(directory):
         directory.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=directory.parent))
         try:
-            _fill(temporary, header, logits or {}, examples or {}, tensors or {})
+            fill(temporary)
+            for path in temporary.iterdir():
+                path.chmod(0o644)  # safetensors writes 0600: a shared study has other readers
+                sync(path)
+            sync(temporary)
+            temporary.chmod(0o755)  # mkdtemp's 0700 would hide a shared study from its other readers
             try:
                 temporary.rename(directory)
             except OSError:
@@ -70,7 +107,7 @@ def _fill(
     examples: Mapping[str, Examples],
     tensors: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Write a record's files into `temporary`, to the disk."""
+    """Write a record's files into `temporary`."""
     if logits:
         _save(logits, temporary / "logits.safetensors")
     if examples:
@@ -80,11 +117,6 @@ def _fill(
     files = {p.name: {"bytes": p.stat().st_size, "sha256": digest(p)} for p in sorted(temporary.iterdir())}
     sealed = seal({**header, "format": FORMAT, "files": files})
     (temporary / "record.json").write_text(json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=False))
-    for path in temporary.iterdir():
-        path.chmod(0o644)  # safetensors writes 0600: a shared study has other readers
-        sync(path)
-    sync(temporary)
-    temporary.chmod(0o755)  # mkdtemp's 0700 would hide a shared study from its other readers
 
 
 def _save(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
