@@ -384,7 +384,9 @@ def versions() -> dict[str, str]:
 
 
 def _environment(device: str) -> dict[str, Any]:
-    kind = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine()
+    # A failure may be told by a driver that has no GPU.
+    on_gpu = device.startswith("cuda") and torch.cuda.is_available()
+    kind = torch.cuda.get_device_name(device) if on_gpu else platform.machine()
     # Which of several GPUs it was makes no difference: a trial that was stopped on one goes on on another.
     return {
         "versions": versions(),
