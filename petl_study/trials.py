@@ -166,7 +166,8 @@ def _short(value: object) -> str:
 def needed(trial: Trial, study: Study) -> list[Path]:
     """The files of `study` that `execute` reads: what a run was selected by, or where a trial was stopped."""
     if trial.selected is not None:
-        return sorted((study.path / trial.selected["path"]).iterdir())
+        best = store.read(study.path / trial.selected["path"])
+        return [best.path / name for name in ("record.json", *best.header["files"])]
     left = study.checkpoint(trial.spec)
     return [left] if trial.kind == "trial" and left.exists() else []
 

@@ -26,7 +26,7 @@ from petl_study.store import Record, Study, copy_in, write_file
 from petl_study.trials import Trial
 
 if TYPE_CHECKING:
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayError, RayTaskError
 
 PART = 16 * 2**20  # bytes of a file that are sent at once
 LAST_WORDS = 2.0  # seconds for what is being stored as the engine stops
@@ -114,7 +114,7 @@ class Ray(Engine):
             raise TimedOut(self.timeout) from None
         except RayError as error:
             self._pool.drop(hand)
-            raise Lost(f"its worker on node {hand.node} is gone: {told(error)}") from None
+            raise Lost(f"the worker that ran it is gone: {_how(error)}") from None
         except BaseException:
             self._pool.give_back(hand)
             raise
@@ -182,7 +182,18 @@ def _fetched(hand: Hand, file: str) -> Iterator[bytes]:
             return
 
 
+def _how(error: RayError) -> str:
+    """How a worker ended; no address or path of Ray's account, as records are shown to others."""
+    account = told(error).lower()
+    if "memory" in account:
+        return "its machine ran out of memory"
+    return "so is its machine" if "node" in account else "its process ended"
+
+
 def _cause(error: RayTaskError, node: str) -> BaseException:
     """What the worker raised."""
     cause: BaseException = error.cause
-    return InputError(f"on node {node}: {cause}") if isinstance(cause, InputError) else cause
+    if isinstance(cause, InputError):
+        return InputError(f"on node {node}: {cause}")
+    cause.add_note(f"On node {node}.")
+    return cause
