@@ -24,7 +24,7 @@ import yaml
 import pictures
 import toy
 from petl_study import cli, engines, places, runner, spec
-from petl_study.engines import Cluster, Lost, _cluster, _ray_worker
+from petl_study.engines import Cluster, Lost, TimedOut, _cluster, _ray_worker
 from petl_study.engines import ray as ray_engine
 from petl_study.engines._pool import Hand, Pool
 from petl_study.engines._ray_worker import SIGHT, Worker
@@ -173,6 +173,64 @@ def test_a_worker_that_does_not_see_the_study_says_so(tmp_path, monkeypatch):
         worker.run(nothing, None, tmp_path, "cpu", "another driver's")
     with pytest.raises(InputError, match="is not seen there"):
         worker.run(nothing, None, tmp_path / "elsewhere", "cpu", "mine")
+
+
+class Doomed(ray_engine.Ray):
+    """The ray engine with one worker, whose trials end in `error`."""
+
+    error: Exception
+
+    def __enter__(self) -> Doomed:
+        hand, self.dropped, self.kept = Hand(None, "10.0.0.1"), [], []
+        self._living_hand = lambda trial: hand
+        self._pool = SimpleNamespace(drop=self.dropped.append, give_back=self.kept.append)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def _shared(self, hand, trial, directory) -> None:
+        raise self.error
+
+
+def ends_with(error: Exception, expected: type[Exception], told: str, tmp_path: Path) -> Doomed:
+    with Doomed(workers=1, threads=1, device="cpu", timeout=30) as engine:
+        engine.error = error
+        with pytest.raises(expected, match=told):
+            engine._run(toy.trial(), tmp_path)
+    assert len(engine.dropped) + len(engine.kept) == 1
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("account", "how"),
+    [
+        ("The actor died.\n\tip: 10.0.0.1\nIts worker process has died. Some common causes: OOM", "its process ended"),
+        ("The actor died because its node has died. Node Id: 9f", "so is its machine"),
+        ("Task was killed due to the node running low on memory.\nMemory on 10.0.0.1 was 31 GB", "ran out of memory"),
+    ],
+)
+def test_a_worker_that_died_is_lost_and_how_is_told_without_addresses(account, how, tmp_path):
+    from ray.exceptions import RayActorError
+
+    engine = ends_with(RayActorError(error_msg=account), Lost, f"^the worker that ran it is gone: .*{how}$", tmp_path)
+    assert engine.dropped
+
+
+def test_a_trial_that_hangs_is_ended_with_its_worker(tmp_path):
+    from ray.exceptions import GetTimeoutError
+
+    assert ends_with(GetTimeoutError("no answer"), TimedOut, "ended after 30 s", tmp_path).dropped
+
+
+def test_what_a_trial_raises_is_told_with_its_node_and_the_worker_stays(tmp_path):
+    from ray.exceptions import RayTaskError
+
+    def raised(cause: Exception) -> RayTaskError:
+        return RayTaskError("run", "a traceback", cause)
+
+    assert ends_with(raised(InputError("no data")), InputError, r"^on node 10\.0\.0\.1: no data$", tmp_path).kept
+    assert ends_with(raised(KeyError("epochs")), KeyError, "epochs", tmp_path).kept
 
 
 def node(cpus: float = 4, gpus: float = 0, gb: float = 16) -> dict[str, Any]:
