@@ -120,8 +120,9 @@ class Cluster:
 
     def _unreachable(self, reason: str) -> InputError:
         return InputError(
-            f"no Ray cluster at --address {self.address}: {reason.rstrip('.')}. Start one with `ray start --head`, or"
-            " leave --address out for one on this machine."
+            f"no Ray cluster at --address {self.address}: {reason.rstrip('.')}. Start one with `ray start --head`; to"
+            " one that asks for a token, connect with RAY_AUTH_MODE=token and its ~/.ray/auth_token; or leave --address"
+            " out for one on this machine."
         )
 
 
