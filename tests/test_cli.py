@@ -67,7 +67,7 @@ def test_lists_show_everything_there_is(run):
         (["run", "STUDY"], {"tasks": ["digitss"]}, "unknown task 'digitss'; known:"),
         (["run", "STUDY"], {"methods": ["lorra"]}, "Did you mean 'lora'?"),
         (["run", "STUDY"], {"color": "red"}, "top level: unknown key 'color'"),
-        (["run", "STUDY", "--engine", "threads"], {}, "unknown engine 'threads'; known: processes, serial"),
+        (["run", "STUDY", "--engine", "threads"], {}, "unknown engine 'threads'; known: processes, ray, serial"),
         (["run", "STUDY", "--workers", "0"], {}, "--workers must be a whole number of at least 1, got 0"),
         (["run", "STUDY", "--device", "cuda:99"], {}, "device 'cuda:99' is not to be had here"),
         (["run", "nowhere.yaml"], {}, "unknown study 'nowhere.yaml'; known: "),
