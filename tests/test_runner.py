@@ -23,7 +23,7 @@ import toy
 from petl_study import cli, diff, engines, places, report, runner, spec, status, store, training
 from petl_study.errors import DamagedRecord, InputError
 from petl_study.search import searches
-from petl_study.store import KINDS, Record, Study, key_of
+from petl_study.store import KINDS, Record, Study, alone, key_of
 
 STUDY = {"tasks": ["toy"], "seeds": [0]}
 
@@ -170,7 +170,7 @@ def test_a_rate_that_blows_up_really_ends_as_a_failure(tmp_path):
 
 
 def test_two_drivers_do_not_share_a_study(finished):
-    with runner._alone(Study(finished)), pytest.raises(InputError, match="is being run by another process"):
+    with alone(finished), pytest.raises(InputError, match="is being run by another process"):
         run(finished)
 
 
