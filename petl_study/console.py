@@ -24,7 +24,7 @@ def console() -> Console:
 
     from petl_study.strangers.rendering import Plainly
 
-    made = Console() if sys.stdout.isatty() else Console(width=200)
+    made = Console() if sys.stdout.isatty() else Console(width=400)
     made.push_render_hook(Plainly())
     return made
 

@@ -265,7 +265,7 @@ def under_way(tmp_path, study_file):
     driver.communicate()
 
 
-def test_an_interrupt_stops_cleanly_and_says_what_is_kept(under_way, finished, tmp_path, study_file):
+def test_an_interrupt_stops_cleanly_and_says_what_is_kept(under_way):
     began = time.monotonic()
     under_way.send_signal(signal.SIGINT)
     _, errors = under_way.communicate(timeout=20)
@@ -273,10 +273,9 @@ def test_an_interrupt_stops_cleanly_and_says_what_is_kept(under_way, finished, t
     assert under_way.returncode == 130, errors
     assert re.search(r"interrupted: results stored and kept: [1-9]\d*; trials under way, dropped: [12]\. The", errors)
     assert "Traceback" not in errors
-    subprocess.run(command(tmp_path / "s", study_file, "processes"), stdout=subprocess.DEVNULL, check=True)
-    assert_same_results(finished, tmp_path / "s")
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_leaves_at_once(under_way):
     """Also where the first is held up: here by a worker's end that is waited for in vain."""
     workers = [int(child) for child in _children(under_way.pid)]
@@ -367,21 +366,34 @@ def test_failures_are_tried_again_on_demand_and_the_search_selects_again(finishe
     assert_same_results(finished, tmp_path / "s")
 
 
-def test_a_trial_that_takes_too_long_is_ended_on_every_engine(tmp_path):
-    long = {"base": "embedded", "name": "long", "epochs": 100_000, "warmup_epochs": 0, "batch_size": 32}
-    study = {"methods": ["linear"], "protocol": long, "search": {"trials": 1}}
+LONG = {
+    "methods": ["linear"],
+    "protocol": {"base": "embedded", "name": "long", "epochs": 100_000, "warmup_epochs": 0, "batch_size": 32},
+    "search": {"trials": 1},
+}
+
+
+def require_timed_out(study: Path) -> None:
+    [failed] = Study(study).records("trial")
+    assert failed.header["error"]["kind"] == "TimedOut"
+    assert "after 0.5 s" in failed.header["error"]["message"]
+
+
+def test_a_trial_that_takes_too_long_is_ended(tmp_path):
     engine = engines.create("serial", timeout=0.5, **SERIAL)
-    assert run_on(engine, tmp_path / "serial", **study).failed == 1
+    assert run_on(engine, tmp_path / "s", **LONG).failed == 1
+    require_timed_out(tmp_path / "s")
+
+
+@pytest.mark.slow
+def test_a_worker_whose_trial_takes_too_long_is_ended(tmp_path):
     file = tmp_path / "long.yaml"
-    file.write_text(yaml.safe_dump(toy.study(**study)))
-    options = [*command(tmp_path / "processes", file, "processes"), "--trial-timeout", "0.5"]
+    file.write_text(yaml.safe_dump(toy.study(**LONG)))
+    options = [*command(tmp_path / "s", file, "processes"), "--trial-timeout", "0.5"]
     done = subprocess.run(options, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     assert "failed: it was ended after 0.5 s" in done.stdout
-    for name in ("serial", "processes"):
-        [failed] = Study(tmp_path / name).records("trial")
-        assert failed.header["error"]["kind"] == "TimedOut"
-        assert "after 0.5 s" in failed.header["error"]["message"]
+    require_timed_out(tmp_path / "s")
 
 
 def _missing() -> None:

@@ -35,7 +35,7 @@ from petl_study.store.record import FORMAT, Kind, Record, read
 from petl_study.store.scan import Stamp, scan, stamp_of
 
 DIRECTORY = ".index"
-FEW = 500  # records without a row that are not worth an index; in a large study one in fifty is not, either
+FEW = 1000  # records without a row that are not worth an index; in a large study one in fifty is not, either
 GROUP = 1000  # rows whose headers are read together
 
 _FORMAT = f"{FORMAT}.1"  # of records, and of the index: other versions have theirs beside it
@@ -123,10 +123,13 @@ class _Index:
     def __init__(self, file: pq.ParquetFile | None = None) -> None:
         self._file = file
         self._group, self._texts = -1, list[bytes]()
-        table = file.read(columns=_SCHEMA.names[:-1]) if file else _SCHEMA.empty_table()
-        self._rows = {place: row for row, place in enumerate(table["place"].to_pylist())}
-        self._stamps: list[Stamp] = _tuples(table, _STAMP)
-        self.summaries: list[Summary] = _tuples(table, _SUMMARY)
+        self._rows: dict[str, int] = {}
+        self._stamps: list[Stamp] = []
+        self.summaries: list[Summary] = []
+        if file:  # an empty table would do, and have PyArrow load pandas
+            table = file.read(columns=_SCHEMA.names[:-1])
+            self._rows = {place: row for row, place in enumerate(table["place"].to_pylist())}
+            self._stamps, self.summaries = _tuples(table, _STAMP), _tuples(table, _SUMMARY)
 
     @classmethod
     def of(cls, study: Path, kind: Kind) -> _Index:
