@@ -178,7 +178,8 @@ class _Driver:
         self._deliver(place, record, stored_before=False)
 
     def _failed(self, trial: Trial, error: Exception) -> Record:
-        return trials.fail(trial, self._study.path, self._engine.device, type(error).__name__, str(error))
+        engine = self._engine
+        return trials.fail(trial, self._study.path, engine.device, engine.threads, type(error).__name__, str(error))
 
     def _deliver(self, place: _Place, record: Record, stored_before: bool) -> None:
         batch, trial = place.batch, place.trial

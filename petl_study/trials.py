@@ -199,9 +199,11 @@ def execute(trial: Trial, directory: Path, device: str = "cpu") -> Record:
     return _store_failed(trial, directory, header, why)  # out here, where what the error held is free again
 
 
-def fail(trial: Trial, directory: Path, device: str, kind: str, message: str) -> Record:
-    """Store that `trial` failed where nobody could say so: its worker is gone, or was ended."""
-    return _store_failed(trial, directory, _header(trial, device), {"kind": kind, "message": message})
+def fail(trial: Trial, directory: Path, device: str, threads: int, kind: str, message: str) -> Record:
+    """Store that `trial` failed where nobody could say so: its worker, of so many threads, is gone, or was ended."""
+    header = _header(trial, device)
+    header["environment"]["threads"] = threads  # the driver that says it has as many as it likes
+    return _store_failed(trial, directory, header, {"kind": kind, "message": message})
 
 
 def _store_failed(trial: Trial, directory: Path, header: dict[str, Any], why: dict[str, Any]) -> Record:

@@ -7,7 +7,8 @@ import re
 import pytest
 import torch
 
-from petl_study import failures, training
+import toy
+from petl_study import failures, training, trials
 
 
 def raised(error: Exception) -> Exception:
@@ -49,3 +50,10 @@ def test_all_but_a_training_that_diverged_may_go_well_later(error, passes):
     reason = failures.reason(raised(error), 0)
     assert failures.may_pass(reason) is passes
     assert reason["message"]
+
+
+def test_a_driver_tells_of_the_workers_threads_and_not_of_its_own(tmp_path):
+    threads = torch.get_num_threads() + 2
+    record = trials.fail(toy.trial(), tmp_path, "cpu", threads, "Lost", "the node has left")
+    assert record.header["environment"]["threads"] == threads
+    assert record.header["error"] == {"kind": "Lost", "message": "the node has left"}

@@ -29,7 +29,7 @@ class Serial(Engine):
         try:
             with _at_most(self.timeout):
                 record = self.work(trial, directory, self.device)
-        except _Rung:
+        except _TimeIsUp:
             assert self.timeout is not None
             future.set_exception(TimedOut(self.timeout))
         else:
@@ -46,7 +46,7 @@ class Serial(Engine):
         torch.set_num_threads(self._threads_before)
 
 
-class _Rung(BaseException):
+class _TimeIsUp(BaseException):
     """Raised wherever the program is when time is up; no `Exception`, which somebody may catch on the way."""
 
 
@@ -57,7 +57,7 @@ def _at_most(seconds: float | None) -> Iterator[None]:
         return
 
     def ring(*_: object) -> None:
-        raise _Rung
+        raise _TimeIsUp
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
