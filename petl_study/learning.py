@@ -39,7 +39,7 @@ def compile_blocks(model: nn.Module) -> None:
 
 
 class Learning:
-    """A model, as `trials.build` made it for `trial`.
+    """A model, as `models.build` made it for `trial`.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from petl_study import failures, trials
+from petl_study import execution, failures
 from petl_study.engines import Engine, Lost, TimedOut
 from petl_study.errors import Interrupted
 from petl_study.search import Batches, searches
@@ -179,7 +179,7 @@ class _Driver:
 
     def _failed(self, trial: Trial, error: Exception) -> Record:
         engine = self._engine
-        return trials.fail(trial, self._study.path, engine.device, engine.threads, type(error).__name__, str(error))
+        return execution.fail(trial, self._study.path, engine.device, engine.threads, type(error).__name__, str(error))
 
     def _deliver(self, place: _Place, record: Record, stored_before: bool) -> None:
         batch, trial = place.batch, place.trial

@@ -13,7 +13,7 @@ import safetensors
 import torch
 
 import toy  # noqa: F401 (registers the toy task)
-from petl_study import checkpoint, store, trials
+from petl_study import checkpoint, execution, store, training, trials
 from petl_study.protocols import Protocol
 from petl_study.store import Record, Study
 from petl_study.trials import Trial
@@ -58,35 +58,35 @@ def assert_same(one: Record, other: Record) -> None:
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """The record of every method, trained in one go."""
-    return {name: trials.execute(trial(name), tmp_path_factory.mktemp("straight")) for name in METHODS}
+    return {name: execution.execute(trial(name), tmp_path_factory.mktemp("straight")) for name in METHODS}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_stopped_twice_and_gone_on_with_it_is_the_same_training(method, straight, tmp_path):
     study = Study(tmp_path)
     for until in (1, 2):
-        stopped = trials.execute(trial(method, until), tmp_path)
+        stopped = execution.execute(trial(method, until), tmp_path)
         assert (stopped.stopped, stopped.epochs, stopped.spec["until"]) == (True, until, until)
         assert stopped.header["curve"] == straight[method].header["curve"][:until]
         assert stopped.header["results"]["val"]["accuracy"] == stopped.header["curve"][-1]["val_accuracy"]
         random.seed(until), np.random.seed(until), torch.manual_seed(until)  # noqa: NPY002 (whatever ran meanwhile)
         assert len(checkpoint.load(study.checkpoint(stopped.spec)).curve) == until
-    assert_same(trials.execute(trial(method), tmp_path), straight[method])
+    assert_same(execution.execute(trial(method), tmp_path), straight[method])
 
 
 def test_going_on_trains_no_epoch_again(straight, tmp_path, monkeypatch):
-    trials.execute(trial("lora", 2), tmp_path)
+    execution.execute(trial("lora", 2), tmp_path)
     seen = []
-    score = trials.training.score
-    monkeypatch.setattr(trials.training, "score", lambda *given: seen.append(1) or score(*given))
-    whole = trials.execute(trial("lora"), tmp_path)
+    score = training.score
+    monkeypatch.setattr(training, "score", lambda *given: seen.append(1) or score(*given))
+    whole = execution.execute(trial("lora"), tmp_path)
     assert len(seen) == 2  # after the last epoch, and of the result
     assert_same(whole, straight["lora"])
 
 
 @pytest.mark.parametrize("harm", ["gone", "truncated", "changed", "of another machine"])
 def test_without_its_checkpoint_it_trains_anew_to_the_same_bits(harm, straight, tmp_path):
-    path = Study(tmp_path).checkpoint(trials.execute(trial("lora", 2), tmp_path).spec)
+    path = Study(tmp_path).checkpoint(execution.execute(trial("lora", 2), tmp_path).spec)
     content = path.read_bytes()
     if harm == "gone":
         shutil.rmtree(tmp_path / "checkpoints")
@@ -96,11 +96,11 @@ def test_without_its_checkpoint_it_trains_anew_to_the_same_bits(harm, straight, 
         path.write_bytes(content[:-8] + bytes(8))
     else:
         checkpoint.load(path).save(path, environment={"device": "another"}, seconds=1.0)
-    assert_same(trials.execute(trial("lora"), tmp_path), straight["lora"])
+    assert_same(execution.execute(trial("lora"), tmp_path), straight["lora"])
 
 
 def test_a_checkpoint_is_plain_and_whole(tmp_path):
-    path = Study(tmp_path).checkpoint(trials.execute(trial("lora", 1), tmp_path).spec)
+    path = Study(tmp_path).checkpoint(execution.execute(trial("lora", 1), tmp_path).spec)
     assert path.relative_to(tmp_path).parts[:3] == ("checkpoints", "toy", "lora")
     assert [file.name for file in path.parent.iterdir()] == [path.name]  # no temporary file
     with safetensors.safe_open(path, framework="np") as file:
@@ -111,8 +111,8 @@ def test_a_checkpoint_is_plain_and_whole(tmp_path):
 
 def test_what_fails_before_it_would_stop_is_the_failed_trial_of_a_whole_training(tmp_path, monkeypatch):
     """A failed trial has no other end, so it has the name of a whole one."""
-    whole = trials.execute(trial("full", lr=1e30), tmp_path / "whole")
-    stopped = trials.execute(trial("full", until=2, lr=1e30), tmp_path / "stopped")
+    whole = execution.execute(trial("full", lr=1e30), tmp_path / "whole")
+    stopped = execution.execute(trial("full", until=2, lr=1e30), tmp_path / "stopped")
     assert whole.failed
     assert_same(whole, stopped)
     assert not (tmp_path / "stopped" / "checkpoints").exists()
@@ -128,6 +128,6 @@ def test_a_stopped_trial_has_a_name_of_its_own_and_a_whole_one_keeps_its(straigh
 
 
 def test_the_trial_of_a_stopped_record_is_known_again(tmp_path):
-    record = trials.execute(trial("lora", 1), Path(tmp_path))
+    record = execution.execute(trial("lora", 1), Path(tmp_path))
     assert trials.trial_of(record).until == 1
     assert trials.rebuildable(record).spec == record.spec

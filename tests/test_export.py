@@ -15,7 +15,7 @@ from timm.data.transforms_factory import create_transform
 
 import studies
 import toy
-from petl_study import backbones, cli, engines, export, methods, runner, spec, store, tasks, trials
+from petl_study import backbones, cli, engines, execution, export, methods, runner, spec, store, tasks, trials
 from petl_study.errors import InputError
 from petl_study.export import merged
 from petl_study.images import View
@@ -262,7 +262,7 @@ def test_one_epoch_on_real_digits_is_exported_as_it_was_stored(tmp_path, monkeyp
     resolved = spec.resolve(toy.study(tasks=["digits"], methods=[{"ssf": {}}]))
     protocol = resolved.protocol.model_copy(update={"epochs": 1, "warmup_epochs": 0})
     trial = trials.Trial("digits", "micro_vit", "ssf", {}, 1e-2, 1e-4, "zero_shot", protocol, 0, "trainval", "digits")
-    record = trials.execute(trial, tmp_path / "s")
+    record = execution.execute(trial, tmp_path / "s")
     assert merged.run(record.path, tmp_path / "model") == 0
     assert f"accuracy {record.header['results']['test']['accuracy']:.2%}, in the run" in capsys.readouterr().out
     assert record.header["results"]["test"]["accuracy"] > 0.9

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import toy
-from petl_study import failures, training, trials
+from petl_study import execution, failures, training
 
 
 def raised(error: Exception) -> Exception:
@@ -54,6 +54,6 @@ def test_all_but_a_training_that_diverged_may_go_well_later(error, passes):
 
 def test_a_driver_tells_of_the_workers_threads_and_not_of_its_own(tmp_path):
     threads = torch.get_num_threads() + 2
-    record = trials.fail(toy.trial(), tmp_path, "cpu", threads, "Lost", "the node has left")
+    record = execution.fail(toy.trial(), tmp_path, "cpu", threads, "Lost", "the node has left")
     assert record.header["environment"]["threads"] == threads
     assert record.header["error"] == {"kind": "Lost", "message": "the node has left"}

@@ -14,7 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import toy
-from petl_study import frozen, methods, trials
+from petl_study import execution, frozen, methods
 from petl_study.inputs import Normalisation, Pixels
 
 FAMILIES = {  # a small model of each, and how many stages it has
@@ -180,8 +180,8 @@ def test_those_used_last_stay(monkeypatch):
 def test_the_cost_of_a_run_counts_what_was_computed_for_the_one_before(tmp_path, monkeypatch):
     clock = iter(range(10**6))
     monkeypatch.setattr(frozen.time, "perf_counter", lambda: float(next(clock)))  # a second every time it is read
-    first = trials.execute(toy.trial(fit="trainval"), tmp_path).header["cost"]
-    again = trials.execute(toy.trial(fit="trainval", seed=1), tmp_path).header["cost"]
+    first = execution.execute(toy.trial(fit="trainval"), tmp_path).header["cost"]
+    again = execution.execute(toy.trial(fit="trainval", seed=1), tmp_path).header["cost"]
     # Making train, val and test reads the clock at the start and at the end: a second more for each, spent or reused.
     for name in ("fit_seconds", "predict_seconds"):
         assert again[name] == pytest.approx(first[name], abs=4)

@@ -210,10 +210,10 @@ def _resolved() -> dict[str, object]:
 @pytest.fixture(scope="module")
 def left(tmp_path_factory) -> bytes:
     """A checkpoint as a stopped trial leaves it."""
-    from petl_study import trials
+    from petl_study import execution
 
     path = tmp_path_factory.mktemp("left")
-    trials.execute(toy.trial("bitfit", until=1), path)
+    execution.execute(toy.trial("bitfit", until=1), path)
     [file] = (path / "checkpoints").rglob("*.safetensors")
     return file.read_bytes()
 

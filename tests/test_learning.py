@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import toy
-from petl_study import learning, places, tasks, trials
+from petl_study import execution, learning, places, tasks
 
 
 def test_what_validation_said_after_the_last_epoch_is_not_asked_again(monkeypatch):
@@ -55,4 +55,4 @@ def test_compiled_blocks_learn_the_same(method, request):
 
 @looks_at_gradients
 def test_records_say_that_blocks_were_compiled(tmp_path, compiling):
-    assert trials.execute(toy.trial("lora"), tmp_path).header["environment"]["compiled"] is True
+    assert execution.execute(toy.trial("lora"), tmp_path).header["environment"]["compiled"] is True

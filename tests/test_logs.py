@@ -43,7 +43,7 @@ def test_a_run_is_told_whole(study, capsys):
 
 def test_a_failure_is_told_with_its_reason_and_the_calls_that_led_to_it(study, capsys):
     [failed] = [record for record in Study(study).records("run") if record.failed]
-    calls = ["petl_study/trials.py:7 in [bold]execute", "torch/nn/modules/module.py:9 in forward"]
+    calls = ["petl_study/execution.py:7 in [bold]execute", "torch/nn/modules/module.py:9 in forward"]
     header = {**failed.header, "error": {**failed.header["error"], "where": calls}}
     (failed.path / "record.json").write_bytes(store.canonical(store.seal(header)))
     told = logs(failed.path, capsys)

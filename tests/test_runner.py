@@ -425,7 +425,7 @@ def test_what_stops_one_trial_is_recorded_and_the_study_goes_on(fault, kind, tol
     assert reason["kind"] == kind
     assert told in reason["message"]
     assert ("GB were held at the most" in reason["message"]) is (kind == "OutOfMemory")
-    assert reason["where"][0].startswith("petl_study/trials.py:")
+    assert reason["where"][0].startswith("petl_study/execution.py:")
     assert any(frame.endswith("in sometimes") for frame in reason["where"])
     again = run_on(engines.create("serial", **SERIAL), tmp_path / "s", True, methods=["linear"], seeds=[0])
     assert (again.trained, again.failed) == (2, 0)  # the trial, and the run anew that may be another's now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from petl_study import tasks, trials
+from petl_study import models, tasks
 from petl_study.learning import Learning
 from petl_study.protocols import Protocol
 from petl_study.tasks import Split, TaskInfo
@@ -55,7 +55,7 @@ def trial(method: str = "linear", protocol: dict[str, object] | None = None, **c
 def learn(given: Trial) -> tuple[list[dict[str, float]], NDArray[np.floating], Learning]:
     """The curve of `given`, its logits on test, and what was trained."""
     task = tasks.load(given.data)
-    model, normalise = trials.build(given, task, "cpu")
+    model, normalise = models.build(given, task, "cpu")
     learner = Learning(model, given, task, normalise)
     return learner.fit(), learner.ask("test"), learner
 

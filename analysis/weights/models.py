@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from analysis.comparable import require_comparable
 from analysis.loading import Paths
 from analysis.rows import read_row, run_row, trial_row
-from petl_study import methods, store, tasks, training, trials
+from petl_study import methods, models, store, tasks, training, trials
 from petl_study.errors import InputError, NotMergeable, unknown
 from petl_study.inputs import Normalisation
+from petl_study.learning import Learning
 from petl_study.protocols import Precision
 from petl_study.store import Record, Study, key_of
 from petl_study.tasks import Split, Task
@@ -127,7 +128,7 @@ class Weights:
     def untrained(self, trial: Trial) -> Model:
         """The model that `trial` starts from, carrying its method."""
         with _undisturbed():
-            module, normalise = trials.build(trial, self.task, self.device)
+            module, normalise = models.build(trial, self.task, self.device)
         return Model(module.eval(), normalise, trial.protocol.precision)
 
     def model(self, trial: Trial) -> Model:
@@ -168,8 +169,8 @@ class Weights:
         torch.set_num_threads(self.records[0].header["environment"].get("threads", before))
         try:
             with _undisturbed():
-                module, normalise = trials.build(trial, self.task, self.device)
-                self._curves[key_of(trial.spec)] = trials.fit(module, trial, self.task, normalise)
+                module, normalise = models.build(trial, self.task, self.device)
+                self._curves[key_of(trial.spec)] = Learning(module, trial, self.task, normalise).fit()
         except training.Diverged as error:
             raise InputError(
                 f"{trial.describe()} seed={trial.seed}, trained on {trial.fit} alone: {error}. Leave it out."

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from petl_study import backbones, frozen, memory, methods, places, spec, store, tasks, training, trials
+from petl_study import backbones, execution, frozen, memory, methods, models, places, spec, store, tasks, training
 from petl_study import search as searching
 from petl_study.bench import machine, output, stopwatch, subjects, turns
 from petl_study.bench.stopwatch import Place, Stopwatch
@@ -44,7 +44,7 @@ ONCE, EVERY = "linear grid, frozen part once", "linear grid, every point through
 EPOCH = "an epoch"
 PARTS: dict[str, list[Place]] = {
     "data": [(tasks, "load"), (tasks, "fingerprint"), (Task, "split"), (Pixels, "__init__"), (Pixels, "__call__")],
-    "build": [(trials, "build")],
+    "build": [(models, "build")],
     "frozen part": [(frozen, "made"), (frozen, "cut")],
     "steps": [(training, "step")],
     "validation": [(training, "ask"), (training, "score")],
@@ -180,7 +180,7 @@ def _trials(study: StudySpec, device: str) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="petl-study-bench-") as place:
         for trial in asked:
             with watch.watching(PARTS):
-                trials.execute(trial, Path(place), device)
+                execution.execute(trial, Path(place), device)
             taken.append({name: watch.seconds.get(name, 0.0) for name in (*PARTS, stopwatch.REST)})
     first, *following = [{"seconds": sum(parts.values()), **parts} for parts in taken]
     medians = {name: float(np.median([one[name] for one in following])) for name in first}
@@ -195,9 +195,9 @@ def _grid(study: StudySpec, device: str, once: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="petl-study-bench-") as place, whole:
         asked = next(batches)
         with watch.watching({"fit": [(Learning, "fit")]}):
-            records = [trials.execute(trial, Path(place), device) for trial in asked]
+            records = [execution.execute(trial, Path(place), device) for trial in asked]
         [final] = batches.send(records)
-        tested = trials.execute(final, Path(place), device)
+        tested = execution.execute(final, Path(place), device)
         accuracies = [record.header["results"]["val"]["accuracy"] for record in records]
         return {
             "what": ONCE if once else EVERY,

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from petl_study.execution import execute
 from petl_study.store import Record
-from petl_study.trials import Trial, execute
+from petl_study.trials import Trial
 
 Work = Callable[[Trial, Path, str], Record]
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
-from petl_study import places, trials
+from petl_study import environment, places
 from petl_study.engines._base import Lost
 from petl_study.engines._cluster import Cluster
 from petl_study.engines._ray_worker import Prepared, Worker
@@ -190,7 +190,7 @@ def _absolute(where: Places) -> Places:
 
 def _differing(node: str, versions: dict[str, str]) -> InputError | None:
     """Other versions compute other bits: a study must not be made with two."""
-    here = trials.versions()
+    here = environment.versions()
     if not (other := sorted(name for name in here if versions.get(name) != here[name])):
         return None
     what = ", ".join(f"{name} {versions.get(name)} (here {here[name]})" for name in other)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from petl_study import memory, places, trials
+from petl_study import environment, memory, places
 from petl_study.devices import require_device
 from petl_study.errors import InputError
 from petl_study.places import Places
@@ -49,7 +49,7 @@ class Worker:
         require_device(device)
         from ray.util import get_node_ip_address
 
-        return get_node_ip_address(), trials.versions()
+        return get_node_ip_address(), environment.versions()
 
     def is_there(self) -> None:
         """To be asked before a trial is given, that a worker long gone is not taken for one that the trial ended."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from petl_study import trials
+from petl_study import execution
 from petl_study.engines._base import Engine, Lost, TimedOut
 from petl_study.engines._cluster import Cluster
 from petl_study.engines._pool import Hand, Pool, told
@@ -143,7 +143,7 @@ class Ray(Engine):
         """The record of `trial`, stored here from what the worker sends; it is sent what of the study it needs."""
         study = Study(directory)
         _answer(hand.actor.begin.remote())
-        for path in trials.needed(trial, study):
+        for path in execution.needed(trial, study):
             for part in _parts(path):
                 _answer(hand.actor.bring.remote(str(path.relative_to(directory)), part))
         made: Record = _answer(hand.actor.run_apart.remote(self.work, trial, self.device), self.timeout)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from timm.data import resolve_model_data_config  # type: ignore[attr-defined]
 from torch import nn
 
-from petl_study import __version__, backbones, methods, store, tasks, training, trials
+from petl_study import __version__, backbones, methods, models, store, tasks, training, trials
 from petl_study.console import console
 from petl_study.errors import InputError, NotMergeable
 from petl_study.images import Resize
@@ -128,7 +128,7 @@ def rebuild(record: Record, device: str = "cpu") -> tuple[nn.Module, Normalisati
             " study that does, `keep: {tensors: true}`."
         )
     trial = trials.rebuildable(record)
-    model, normalise = trials.build(trial, tasks.load(trial.data), device)
+    model, normalise = models.build(trial, tasks.load(trial.data), device)
     tensors = {name: torch.from_numpy(tensor) for name, tensor in record.tensors().items()}
     methods.load_state_dict(model, tensors)
     return model.eval(), normalise

@@ -21,7 +21,7 @@ import toy
 from analysis.weights import average, between, greedy
 from analysis.weights.soups import Space
 from analysis.weights.wise import logits_along
-from petl_study import backbones, engines, methods, runner, spec, tasks, training, trials
+from petl_study import backbones, engines, methods, models, runner, spec, tasks, training, trials
 from petl_study.errors import InputError, NotMergeable
 from petl_study.inputs import Normalisation, to_tensor
 from petl_study.keep import Keep
@@ -296,8 +296,8 @@ def test_greedy_takes_from_the_best_downwards_what_does_not_harm():
 
 def test_a_greedy_soup_asks_validation_of_models_that_have_not_seen_it(lora, monkeypatch):
     asked = []
-    build = trials.build
-    monkeypatch.setattr(trials, "build", lambda trial, *rest: asked.append(trial) or build(trial, *rest))
+    build = models.build
+    monkeypatch.setattr(models, "build", lambda trial, *rest: asked.append(trial) or build(trial, *rest))
     made = analysis.soup(analysis.load_weights(lora.records[0].path.parents[3], "toy", "lora"), "greedy")
     held_out = [dataclasses.replace(lora.trial(row), fit="train") for row in range(2)]
     assert all(trial in asked for trial in held_out)

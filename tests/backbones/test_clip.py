@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import toy
-from petl_study import backbones, methods, search, spec, tasks, trials
+from petl_study import backbones, execution, methods, models, search, spec, tasks, trials
 from petl_study.backbones import checkpoints, clip
 from petl_study.errors import InputError
 
@@ -106,7 +106,7 @@ def test_a_trial_starts_from_the_zero_shot_classifier(towers):
     _, name, _ = towers()
     study = spec.resolve(toy.study(backbone=name, head="zero_shot"))
     trial = trials.Trial("toy", name, "bitfit", {}, 1e-3, 0.0, "zero_shot", study.protocol, 0, "train", "toys")
-    model, normalise = trials.build(trial, tasks.load("toy"), "cpu")
+    model, normalise = models.build(trial, tasks.load("toy"), "cpu")
     assert torch.equal(model.get_classifier().weight, backbones.zero_shot_head(name, toy.CLASSES)[0])
     assert normalise(torch.zeros(1, 3, 1, 1)).flatten().tolist() == pytest.approx(
         [-m / s for m, s in zip(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD, strict=True)]
@@ -171,7 +171,7 @@ def test_a_zero_shot_run_stores_what_the_two_towers_say(towers, tmp_path):
     model, name, _ = towers()
     study = spec.resolve(toy.study(backbone=name, zero_shot=True))
     [trial] = next(search.zero_shot(study, study.tasks[0]))
-    record = trials.execute(trial, tmp_path)
+    record = execution.execute(trial, tmp_path)
     assert record.header["parameters"] == {**record.header["parameters"], "tuned": 0, "classifier": 0}
     pixels = torch.from_numpy(tasks.load("toy").split("test").pixels).permute(0, 3, 1, 2) / 255
     mean, std = (torch.tensor(v)[:, None, None] for v in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD))

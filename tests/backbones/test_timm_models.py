@@ -12,7 +12,7 @@ import timm
 import torch
 
 import toy
-from petl_study import backbones, methods, spec, tasks, trials
+from petl_study import backbones, methods, models, spec, tasks, trials
 from petl_study.backbones import checkpoints, timm_models
 from petl_study.errors import DamagedRecord, InputError
 
@@ -346,7 +346,7 @@ def test_a_trial_sees_its_images_in_their_own_size():
     name = "random:test_vit"
     study = spec.resolve(toy.study(backbone=name))
     trial = trials.Trial("toy", name, "bitfit", {}, 1e-3, 0.0, "new", study.protocol, 0, "train", "toys")
-    model, _ = trials.build(trial, tasks.load("toy"), "cpu")
+    model, _ = models.build(trial, tasks.load("toy"), "cpu")
     assert model.pos_embed.shape[1] == 1 + (32 // 16) ** 2
     assert trial.spec["weights"] == "random, seed 0"
 

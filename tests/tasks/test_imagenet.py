@@ -15,9 +15,10 @@ import toy
 from analysis.rows import parse_set
 from petl_study import places, spec, tasks
 from petl_study.errors import InputError
+from petl_study.execution import execute
 from petl_study.images import View
 from petl_study.tasks import imagenet
-from petl_study.trials import Trial, execute
+from petl_study.trials import Trial
 
 TENCH, GOLDFISH, STINGRAY, ROBIN = WNIDS = ("n01440764", "n01443537", "n01498041", "n01558993")  # 0, 1, 6, 15
 LAYOUT = {
