@@ -25,8 +25,9 @@ def here(monkeypatch):
 
 def test_a_search_is_measured_in_its_parts_both_ways_and_beside_steps_alone(here, tmp_path, capsys):
     out = tmp_path / "search.json"
-    assert main([*SEARCH, "--out", str(out)]) == 0
+    assert main([*SEARCH, "--drop-path-in", "tuned", "--out", str(out)]) == 0
     made = json.loads(out.read_text())
+    assert (made["protocol"]["epochs"], made["protocol"]["drop_path_in"]) == (2, "tuned")
     rows = {row["what"]: row for row in made["rows"]}
     assert list(rows) == ["the first", "the following 1", search.ONCE, search.EVERY, search.EPOCH]
     for name in ("the first", "the following 1"):

@@ -24,7 +24,7 @@ import yaml
 import pictures
 import toy
 from petl_study import cli, engines, places, runner, spec
-from petl_study.engines import Cluster, Lost, TimedOut, _cluster, _ray_worker
+from petl_study.engines import Cluster, Lost, TimedOut, _cluster, _pool, _ray_worker
 from petl_study.engines import ray as ray_engine
 from petl_study.engines._pool import Hand, Pool
 from petl_study.engines._ray_worker import SIGHT, Worker
@@ -311,13 +311,16 @@ class Ready(Pool):
         self.started += 1
         hand = Hand(None, f"node {self.started}")
         self._hands.add(hand)
-        self._idle.append(hand)
+        self._rest(hand)
 
 
 @pytest.fixture
-def pool(monkeypatch) -> Ready:
+def pool(monkeypatch) -> Iterator[Ready]:
     monkeypatch.setattr(_cluster, "_nodes", lambda: [node(2)])
-    return Ready(Cluster(), None, 1, "cpu")
+    monkeypatch.setattr(ray_engine.Pool, "drop", lambda pool, hand: pool._hands.discard(hand))
+    pool = Ready(Cluster(), None, 1, "cpu")
+    yield pool
+    pool.end()
 
 
 def test_a_trial_goes_to_the_worker_that_has_its_task_loaded(pool):
@@ -334,9 +337,22 @@ def test_a_trial_goes_to_the_worker_that_has_its_task_loaded(pool):
 def test_who_waits_for_a_worker_is_not_kept_when_the_study_stops(pool):
     for _ in range(2):
         pool.take(("vit", "digits"))
-    pool._ended = True
+    pool._ended.set()
     with pytest.raises(Lost):
         pool.take(("vit", "digits"))
+
+
+def test_a_worker_without_trials_leaves_what_it_holds_to_others_and_one_at_work_does_not(monkeypatch, pool):
+    monkeypatch.setattr(_pool, "IDLE", 0.1)
+    pool.end()
+    pool = Ready(Cluster(), None, 1, "cpu")
+    idle, at_work = pool.take(("vit", "digits")), pool.take(("vit", "digits"))
+    pool.give_back(idle)
+    wait_until(lambda: pool._hands == {at_work}, seconds=10)
+    assert pool.take(("vit", "digits")) is not at_work
+    assert pool.started == 3
+    pool.end()
+    assert not pool._hands
 
 
 # --------------------------------------------------------------------------------------------------------- on a cluster

@@ -58,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", default="lora", help="of the trials and the epoch (default: %(default)s)")
     parser.add_argument("--protocol", default="embedded", help="how it is trained (default: %(default)s)")
     parser.add_argument("--epochs", type=int, help="other than the protocol's")
+    parser.add_argument(
+        "--drop-path-in",
+        choices=("all", "tuned"),
+        help="other than the protocol's: `tuned` leaves a frozen backbone whole, so that it can be computed once",
+    )
     parser.add_argument("--trials", type=int, default=4, help="the first and those after it (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="epochs that are measured (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of torch (default: %(default)s)")
@@ -73,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
     require_device(options.device)
     before = output.earlier(options, "search")
     methods.get(options.method)
-    protocol = {"base": options.protocol, **({"epochs": options.epochs} if options.epochs else {})}
+    other = {"epochs": options.epochs, "drop_path_in": options.drop_path_in}
+    protocol = {"base": options.protocol, **{name: value for name, value in other.items() if value is not None}}
     study = _study(options.task, options.backbone, options.method, protocol, options.trials)
     result = measure(study, rounds=options.rounds, threads=options.threads, device=options.device)
     show(result)

@@ -19,6 +19,7 @@ from petl_study.places import Places
 Kind = tuple[str, str]  # backbone and task: what a worker has loaded
 STARTS = 3  # in a row that may fail, as nodes come and go
 GRACE = 60.0  # seconds in which a node may come back, or another one join, where the last one is gone
+IDLE = 60.0  # seconds without a trial after which a worker leaves what it holds to others; starting takes ten
 
 # What libraries read once, as they are loaded, and what changes the bits that they compute or where weights lie.
 _CARRIED = ("OMP_", "MKL_", "KMP_", "GOMP_", "DNNL_", "ONEDNN_", "MALLOC_", "GLIBC_TUNABLES", "CUBLAS_", "NVIDIA_TF32")
@@ -37,11 +38,14 @@ class Hand:
         The address of the machine that it is on, once it has started.
     kind : (backbone, task), optional
         Of the trial that it ran last.
+    since : float
+        When it became idle, where it is.
     """
 
     actor: Any
     node: str = ""
     kind: Kind | None = None
+    since: float = 0.0
 
 
 class Pool:
@@ -59,10 +63,12 @@ class Pool:
         self._hands: set[Hand] = set()  # all there are: idle, at work, and starting
         self._idle: list[Hand] = []  # the one that is idle longest first
         self._waiting = self._starting = self._failed_starts = 0
-        self._ended = False
+        self._ended = threading.Event()
         self._refusal: InputError | None = None
         self._counted, self._slots = -1.0, 0
         self._barren_since: float | None = None
+        self._dismissing = threading.Thread(target=self._dismiss, daemon=True)
+        self._dismissing.start()
 
     def slots(self) -> int:
         """Trials that the nodes which are there now have room for."""
@@ -86,7 +92,7 @@ class Pool:
         with self._changed:
             self._waiting += 1
             try:
-                while not self._ended:
+                while not self._ended.is_set():
                     if self._refusal:
                         raise self._refusal
                     if self._idle:
@@ -106,9 +112,7 @@ class Pool:
     def give_back(self, hand: Hand) -> None:
         """Let the next trial have `hand`."""
         with self._changed:
-            if hand in self._hands:
-                self._idle.append(hand)
-                self._changed.notify_all()
+            self._rest(hand)
 
     def drop(self, hand: Hand) -> None:
         """End `hand`, whatever it does."""
@@ -123,9 +127,25 @@ class Pool:
 
     def end(self) -> None:
         """End all workers, for good."""
-        self._ended = True
+        self._ended.set()
+        self._dismissing.join()
         for hand in list(self._hands):
             self.drop(hand)
+
+    def _rest(self, hand: Hand) -> None:
+        if hand in self._hands:
+            hand.since = time.monotonic()
+            self._idle.append(hand)
+            self._changed.notify_all()
+
+    def _dismiss(self) -> None:
+        """Until the pool ends: end workers that have had no trial for `IDLE` seconds; more are started when needed."""
+        while not self._ended.wait(IDLE / 4):
+            with self._changed:
+                gone = [hand for hand in self._idle if hand.since < time.monotonic() - IDLE]
+                self._idle = [hand for hand in self._idle if hand not in gone]
+            for hand in gone:
+                self.drop(hand)
 
     def _start(self) -> None:
         import ray
@@ -148,8 +168,7 @@ class Pool:
                 hand.node, versions = future.result()
                 self._refusal = self._refusal or _differing(hand.node, versions)
                 self._failed_starts = 0
-                if hand in self._hands:
-                    self._idle.append(hand)
+                self._rest(hand)
             except InputError as error:
                 self._refusal = InputError(str(getattr(error, "cause", error)))
             except Exception as error:

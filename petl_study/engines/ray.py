@@ -1,8 +1,8 @@
 """Trials on many machines: a Ray cluster, or one that is started on this machine and ends with the study.
 
 Workers are actors, not tasks: Ray starts a new process for every task that has a GPU, and a new process must load
-torch, the backbone and the task before it trains. An actor holds what it was given until the study ends, and has it all
-loaded. Ray places them; here is only which of those that are idle gets a trial: one that ran its task before.
+torch, the backbone and the task before it trains. An actor keeps what it was given while there are trials, and has it
+all loaded. Ray places them; here is only which of those that are idle gets a trial: one that ran its task before.
 """
 
 from __future__ import annotations
