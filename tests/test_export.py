@@ -258,7 +258,7 @@ def test_every_backbone_is_a_timm_architecture_with_arguments(name):
 
 
 def test_one_epoch_on_real_digits_is_exported_as_it_was_stored(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(trials, "_looked_at", lambda trial, task: ["test"])  # 24 shift sets are 20 s of drawing
+    monkeypatch.setattr(execution, "_looked_at", lambda trial, task: ["test"])  # 24 shift sets are 20 s of drawing
     resolved = spec.resolve(toy.study(tasks=["digits"], methods=[{"ssf": {}}]))
     protocol = resolved.protocol.model_copy(update={"epochs": 1, "warmup_epochs": 0})
     trial = trials.Trial("digits", "micro_vit", "ssf", {}, 1e-2, 1e-4, "zero_shot", protocol, 0, "trainval", "digits")

@@ -1,6 +1,7 @@
 """What holds for every embedded task, and the exact data each one is."""
 
 import importlib
+from functools import cache
 
 import numpy as np
 import pytest
@@ -22,14 +23,17 @@ FINGERPRINTS = {
 }
 
 
+load = cache(tasks.load)  # which keeps two: every test would draw its task anew
+
+
 @pytest.fixture(params=EMBEDDED)
 def task(request):
-    return tasks.load(request.param)
+    return load(request.param)
 
 
 @pytest.fixture(params=RENDERED)
 def rendered(request):
-    return tasks.load(request.param)
+    return load(request.param)
 
 
 def examples(task):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage, signal, special
+from scipy import fft, ndimage, special
 
 from petl_study.render.canvas import Field, Image
 from petl_study.render.dice import Dice
@@ -74,6 +74,8 @@ def point_spread(y: Field, x: Field, weights: Field, scale: float) -> Field:
 
 def correlated(image: NDArray[np.float64], kernel: Field, border: Literal["edge", "reflect"]) -> NDArray[np.float64]:
     """The image (H, W, C) in which every pixel is the kernel's mean of those around it; `border` as in `numpy.pad`."""
+    from scipy import signal  # takes as long to load as all other code of the tasks, in every worker
+
     reach = len(kernel) // 2
     padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode=border)
     return np.asarray(signal.fftconvolve(padded, kernel[::-1, ::-1, None], mode="valid", axes=(0, 1)))
