@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from petl_study import places
+from petl_study import learning, places
 from petl_study.bench import machine, output, steps, subjects, turns
 from petl_study.bench.subjects import PEFT, Setting, Subject
 from petl_study.cli import main
@@ -37,6 +37,25 @@ def test_a_step_is_measured_beside_its_products_and_peft_and_written(tmp_path, c
     assert made["environment"]["threads"] == 1
     printed = capsys.readouterr().out
     assert "median and quartiles of 2 pairs, micro_vit, batches of 4, 4 at once, fp32" in printed
+
+
+# torch.compile looks at .grad of whatever comes by, and hides the warning from filters other than pytest's.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_compiled_blocks_do_the_same_products_and_say_what_compiling_takes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(learning, "BACKEND", "aot_eager")  # traces and splits as inductor does, without its minute
+    out = tmp_path / "train.json"
+    rows = []
+    for options in ([], ["--compile"]):
+        assert main(["bench", "train", *SMALL, "--methods", "lora", *options, "--out", str(out)]) == 0
+        made = json.loads(out.read_text())
+        rows += made["rows"]
+    assert rows[1]["flops"] == rows[0]["flops"]
+    assert made["compiled"] is True
+    assert rows[1]["compile_seconds"] > 3 * rows[1]["seconds"]
+    assert "lora: compiled in" in capsys.readouterr().out
+    assert main(["bench", "train", *SMALL, "--compile", "--beside", "peft"]) == 2
+    assert "leave one out" in capsys.readouterr().err
+    torch.compiler.reset()
 
 
 def test_prediction_in_bf16_of_the_plain_model_and_in_parts(tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from rich.table import Table
+from torch import nn
 
 from petl_study import backbones, methods
 from petl_study.bench import held, machine, minimum, output, products, subjects, turns
@@ -17,6 +19,7 @@ from petl_study.bench.turns import Clock
 from petl_study.console import console
 from petl_study.devices import require_device
 from petl_study.errors import InputError
+from petl_study.learning import compile_blocks
 from petl_study.memory import keep_freed
 from petl_study.methods import Method
 
@@ -59,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser, kind: Kind) -> None:
     parser.add_argument(
         "--beside", choices=("peft",), help="measure Hugging Face PEFT's LoRA of the same rank in the same turns"
     )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile blocks, as for `run`, and say how long that takes; time alone"
+    )
     parser.add_argument("--no-memory", action="store_true", help="leave out memory, measured in a process of its own")
     output.add_arguments(parser)
 
@@ -71,6 +77,8 @@ def run(options: argparse.Namespace, kind: Kind) -> int:
     drop_path = getattr(options, "drop_path", 0.0)
     if not 0 <= drop_path < 1:
         raise InputError(f"--drop-path must be at least 0 and below 1, got {drop_path}.")
+    if options.compile and options.beside:
+        raise InputError("--compile compiles what petl_study makes, and not what it is measured beside: leave one out.")
     require_device(options.device)
     before = output.earlier(options, kind.name)
     names = options.methods.split(",")
@@ -78,7 +86,7 @@ def run(options: argparse.Namespace, kind: Kind) -> int:
         if kind.trains or name != "plain":
             methods.get(name)
     backbones.info(options.backbone)
-    setting = Setting(options.backbone, options.batch, options.precision, options.device, drop_path)
+    setting = Setting(options.backbone, options.batch, options.precision, options.device, drop_path, options.compile)
     chosen = [Subject(name, options.rank if _has_rank(name) else None) for name in names]
     with (
         subjects.micro_batches(options.micro_batch),
@@ -87,7 +95,7 @@ def run(options: argparse.Namespace, kind: Kind) -> int:
     ):
         result = measure(
             kind, chosen, setting, rounds=options.rounds, beside=options.beside == "peft",
-            memory=not options.no_memory, tell=status.update,
+            memory=not (options.no_memory or options.compile), tell=status.update,
         )  # fmt: skip
     show(result)
     output.deliver(result, before, options, IDENTITY)
@@ -123,6 +131,7 @@ def measure(
         "at_once": setting.at_once if kind.trains else None,
         "precision": setting.precision,
         "drop_path": setting.drop_path,
+        **({"compiled": True} if setting.compile else {}),
         "rounds": rounds,
         "clock": clock.name,
         "environment": machine.describe(setting.device),
@@ -165,6 +174,10 @@ def show(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         if "least" in row and not row["method"].startswith(PEFT):
             _show_least(row)
+    for row in result["rows"]:
+        if "compile_seconds" in row:
+            text = f"{row['method']}: compiled in {row['compile_seconds']:.0f} s, first step and all"
+            out.print(text, markup=False, highlight=False, soft_wrap=True)
     for row in result["left_out"]:
         out.print(row["reason"], markup=False, highlight=False, soft_wrap=True)
     where = result["environment"]
@@ -191,6 +204,7 @@ def _of_one(
     big = products.square(side, _DTYPES[setting.precision])
     works: dict[str, Callable[[], object]] = {"machine": products.Products([big], setting.device)}
     flops: dict[str, int] = {}
+    compiled: dict[str, float] = {}
     compared = [subject]
     if beside:
         compared.append(Subject(PEFT, subject.hyperparameters.get("rank", 8)))
@@ -199,12 +213,18 @@ def _of_one(
         if one is not subject:
             model = subjects.plain(setting.backbone, setting.drop_path).to(setting.device)
             model.load_state_dict(weights)
-        step = kind.step(one.on(model, examples), examples, setting)
+        carrying = one.on(model, examples)
+        step = kind.step(carrying, examples, setting)
         recorded = products.record(step)
+        if setting.compile:  # after its products were recorded, which a compiled step does not show
+            compiled[one.method] = _compile(carrying, step)
         works |= {one.method: step, f"{one.method}, products": products.Products(recorded, setting.device)}
         flops[one.method] = products.flops(recorded)
     times = turns.in_turns(works, rounds, clock)
     rows = [_row(one, setting, times, flops[one.method], big.flops) for one in compared]
+    for one, row in zip(compared, rows, strict=True):
+        if one.method in compiled:
+            row["compile_seconds"] = compiled[one.method]
     if memory:
         for one, row in zip(compared, rows, strict=True):
             row["peak_bytes"] = held.peak_bytes(one, setting, trains=kind.trains, threads=torch.get_num_threads())
@@ -218,6 +238,14 @@ def _of_one(
             rows[0]["memory_over_peft"] = rows[0]["peak_bytes"] / rows[1]["peak_bytes"]
         rows[1]["method"] = f"{PEFT} beside {subject.method}"
     return rows
+
+
+def _compile(model: nn.Module, step: Callable[[], object]) -> float:
+    """Seconds that it takes to compile the blocks of `model`, which the first `step` does."""
+    began = time.perf_counter()
+    compile_blocks(model)
+    step()
+    return time.perf_counter() - began
 
 
 def _row(

@@ -32,6 +32,8 @@ class Setting:
         Images a step.
     drop_path : float
         While training; the backbone's rate, as a protocol sets it.
+    compile : bool
+        Whether blocks are compiled, as by ``run --compile``.
     """
 
     backbone: str
@@ -39,6 +41,7 @@ class Setting:
     precision: Precision
     device: str
     drop_path: float = 0.0
+    compile: bool = False
 
     @property
     def protocol(self) -> Protocol:
