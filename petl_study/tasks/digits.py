@@ -35,7 +35,8 @@ INFO = TaskInfo(
 @register(INFO)
 def splits() -> tuple[Split, Split, Split]:
     scans, labels = read_scans()
-    images = np.stack([_enlarge(scan) for scan in scans])
+    enlarged = np.stack([_enlarge(scan) for scan in np.floor(scans * (255 / 16) + 0.5).astype(np.uint8)])
+    images = np.repeat(np.pad(enlarged, ((0, 0), (4, 4), (4, 4)))[..., None], 3, axis=-1)
     ids = np.array([f"digits/{k:04d}" for k in range(len(labels))])  # the scan's place in scikit-learn's file
     everything = Split(images, labels, ids).take(stratified_order(labels, Dice("digits", "splits")))
     return everything.take(slice(0, 800)), everything.take(slice(800, 1000)), everything.take(slice(1000, None))
@@ -66,8 +67,6 @@ def stratified_order(labels: NDArray[np.int64], dice: Dice) -> NDArray[np.int64]
     return np.argsort(position, kind="stable")
 
 
-def _enlarge(scan: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """A scan (8, 8) of 0..16 as an image (32, 32, 3) of 0..255."""
-    grey = Image.fromarray(np.floor(scan * (255 / 16) + 0.5).astype(np.uint8))
-    enlarged = np.asarray(grey.resize((24, 24), Image.Resampling.BICUBIC))
-    return np.repeat(np.pad(enlarged, 4)[..., None], 3, axis=-1)
+def _enlarge(scan: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A grey image (8, 8) as one of (24, 24)."""
+    return np.asarray(Image.fromarray(scan).resize((24, 24), Image.Resampling.BICUBIC))
