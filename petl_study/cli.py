@@ -162,6 +162,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         " (and a C++ compiler, on a CPU), which long studies on a GPU earn back",
     )
     parser.add_argument(
+        "--lean",
+        action="store_true",
+        help="hand memory back as soon as it is free: up to 30 %% less on a CPU with glibc, in 25 to 40 %% more time",
+    )
+    parser.add_argument(
         "--trial-timeout",
         type=float,
         metavar="SECONDS",
@@ -221,7 +226,7 @@ def _add_place_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _use_places(options: argparse.Namespace) -> None:
-    names = ("data", "weights", "cache_gb", "on_bad_image", "micro_batch", "compile")
+    names = ("data", "weights", "cache_gb", "on_bad_image", "micro_batch", "compile", "lean")
     places.use(replace(places.here(), **{name: getattr(options, name) for name in names if name in options}))
 
 

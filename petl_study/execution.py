@@ -82,6 +82,8 @@ def _header(trial: Trial, device: str) -> dict[str, Any]:
     }
     if places.here().compile:
         header["environment"]["compiled"] = True
+    if places.here().lean:
+        header["environment"]["lean"] = True
     if trial.selected is not None:
         header["selected"] = trial.selected
     return header

@@ -66,6 +66,8 @@ class Places:
         Images of a batch that a model is trained on at once (``--micro-batch``); None: see `training.micro_batch`.
     compile : bool
         Blocks are compiled by torch (``--compile``): see `learning.compile_blocks`.
+    lean : bool
+        What is freed goes back to the system at once (``--lean``): see `memory.keep_freed`.
     """
 
     data: Path = field(default_factory=_data)
@@ -77,6 +79,7 @@ class Places:
     on_bad_image: OnBadImage = "error"
     micro_batch: int | None = None
     compile: bool = False
+    lean: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.cache_gb < float("inf"):

@@ -28,7 +28,7 @@ def peak_bytes(subject: Subject, setting: Setting, *, trains: bool, threads: int
 def _measured(subject: Subject, setting: Setting, trains: bool, threads: int, where: places.Places) -> int:
     places.use(where)
     torch.set_num_threads(threads)
-    memory.keep_freed()  # as in a worker of `run`
+    memory.keep_freed(not places.here().lean)  # as in a worker of `run`
     small = Setting(_SMALL, 2, setting.precision, setting.device)
     _steps(subject if subject.method == PEFT else Subject("full" if trains else "plain"), small, trains)
     before = _restart(setting.device)

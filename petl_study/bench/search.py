@@ -173,7 +173,7 @@ def alone(threads: int, work: Callable[..., Any], *given: Any) -> Any:
 
 def _as_a_worker(work: Callable[..., Any], given: tuple[Any, ...], threads: int, where: places.Places) -> Any:
     places.use(where)
-    memory.keep_freed()
+    memory.keep_freed(not places.here().lean)
     torch.set_num_threads(threads)
     return work(*given)
 

@@ -12,7 +12,7 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from petl_study import backbones, methods
+from petl_study import backbones, methods, places
 from petl_study.bench import held, machine, minimum, output, products, subjects, turns
 from petl_study.bench.subjects import PEFT, Setting, Subject
 from petl_study.bench.turns import Clock
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser, kind: Kind) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="compile blocks, as for `run`, and say how long that takes; time alone"
     )
+    parser.add_argument("--lean", action="store_true", help="as for `run`: less memory, in more time")
     parser.add_argument("--no-memory", action="store_true", help="leave out memory, measured in a process of its own")
     output.add_arguments(parser)
 
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace, kind: Kind) -> int:
     setting = Setting(options.backbone, options.batch, options.precision, options.device, drop_path, options.compile)
     chosen = [Subject(name, options.rank if _has_rank(name) else None) for name in names]
     with (
-        subjects.micro_batches(options.micro_batch),
+        subjects.placed(micro_batch=options.micro_batch, lean=options.lean),
         turns.threads(options.threads),
         console().status(names[0]) as status,  # shown on a terminal alone
     ):
@@ -115,7 +116,7 @@ def measure(
     """Steps of every method: time, products, memory; one method after another, so that few models are held at once."""
     rows: list[dict[str, Any]] = []
     left_out: list[dict[str, str]] = []
-    keep_freed()  # as in a worker of `run`
+    keep_freed(not places.here().lean)  # as in a worker of `run`
     clock = Clock(setting.device)
     for subject in chosen:
         tell(subject.method)
@@ -132,6 +133,7 @@ def measure(
         "precision": setting.precision,
         "drop_path": setting.drop_path,
         **({"compiled": True} if setting.compile else {}),
+        **({"lean": True} if places.here().lean else {}),
         "rounds": rounds,
         "clock": clock.name,
         "environment": machine.describe(setting.device),

@@ -138,10 +138,10 @@ def prediction(model: nn.Module, examples: Drawn, setting: Setting) -> Callable[
 
 
 @contextmanager
-def micro_batches(number: int | None) -> Iterator[None]:
-    """As many images of a batch at once while the block runs; None: as many as `training.micro_batch` takes."""
+def placed(**changes: Any) -> Iterator[None]:
+    """`places.Places` changed so while the block runs."""
     before = places.here()
-    places.use(replace(before, micro_batch=number))
+    places.use(replace(before, **changes))
     try:
         yield
     finally:

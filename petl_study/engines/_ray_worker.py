@@ -44,7 +44,7 @@ class Worker:
             There is no such device here.
         """
         places.use(where)
-        memory.keep_freed()
+        memory.keep_freed(not places.here().lean)
         torch.set_num_threads(threads)
         require_device(device)
         from ray.util import get_node_ip_address

@@ -158,7 +158,7 @@ def _serve(calls: connection.Connection, threads: int, where: places.Places) -> 
     import torch
 
     places.use(where)
-    memory.keep_freed()
+    memory.keep_freed(not places.here().lean)
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     calls.send("ready")

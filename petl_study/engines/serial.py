@@ -11,7 +11,7 @@ from typing import Self
 
 import torch
 
-from petl_study import memory
+from petl_study import memory, places
 from petl_study.engines._base import Engine, TimedOut
 from petl_study.store import Record
 from petl_study.trials import Trial
@@ -37,7 +37,7 @@ class Serial(Engine):
         return future
 
     def __enter__(self) -> Self:
-        memory.keep_freed()
+        memory.keep_freed(not places.here().lean)
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         return self
