@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from petl_study import memory
+from petl_study import memory, places
+from petl_study.places import Places
 
 
 @cache
@@ -31,6 +32,13 @@ def described(device: str) -> dict[str, Any]:
         "hardware": kind,
         "threads": torch.get_num_threads(),
     }
+
+
+def settle(where: Places, threads: int) -> None:
+    """Make this process ready for trials of `threads` threads, whose data lie `where`."""
+    places.use(where)
+    memory.keep_freed(not where.lean)
+    torch.set_num_threads(threads)
 
 
 def restart_peak_memory(device: str) -> None:

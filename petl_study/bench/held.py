@@ -5,9 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
-import torch
-
-from petl_study import memory, places
+from petl_study import environment, places
 from petl_study.bench import subjects
 from petl_study.bench.subjects import PEFT, Setting, Subject
 
@@ -26,14 +24,13 @@ def peak_bytes(subject: Subject, setting: Setting, *, trains: bool, threads: int
 
 
 def _measured(subject: Subject, setting: Setting, trains: bool, threads: int, where: places.Places) -> int:
-    places.use(where)
-    torch.set_num_threads(threads)
-    memory.keep_freed(not places.here().lean)  # as in a worker of `run`
+    environment.settle(where, threads)  # as in a worker of `run`
     small = Setting(_SMALL, 2, setting.precision, setting.device)
     _steps(subject if subject.method == PEFT else Subject("full" if trains else "plain"), small, trains)
-    before = _restart(setting.device)
+    environment.restart_peak_memory(setting.device)
+    before = environment.peak_memory(setting.device)
     _steps(subject, setting, trains)
-    return _peak(setting.device) - before
+    return environment.peak_memory(setting.device) - before
 
 
 def _steps(subject: Subject, setting: Setting, trains: bool) -> None:
@@ -44,16 +41,3 @@ def _steps(subject: Subject, setting: Setting, trains: bool) -> None:
     step = make(model, examples, setting)
     for _ in range(STEPS):
         step()
-
-
-def _restart(device: str) -> int:
-    """Count anew: bytes that are held now."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        return torch.cuda.memory_allocated(device)
-    memory.restart_peak()
-    return memory.peak()
-
-
-def _peak(device: str) -> int:
-    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else memory.peak()

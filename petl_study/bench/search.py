@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from petl_study import backbones, execution, frozen, memory, methods, models, places, spec, store, tasks, training
+from petl_study import backbones, environment, execution, frozen, methods, models, places, spec, store, tasks, training
 from petl_study import search as searching
 from petl_study.bench import machine, output, stopwatch, subjects, turns
 from petl_study.bench.stopwatch import Place, Stopwatch
@@ -172,9 +172,7 @@ def alone(threads: int, work: Callable[..., Any], *given: Any) -> Any:
 
 
 def _as_a_worker(work: Callable[..., Any], given: tuple[Any, ...], threads: int, where: places.Places) -> Any:
-    places.use(where)
-    memory.keep_freed(not places.here().lean)
-    torch.set_num_threads(threads)
+    environment.settle(where, threads)
     return work(*given)
 
 

@@ -10,9 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from petl_study import environment, memory, places
+from petl_study import environment
 from petl_study.devices import require_device
 from petl_study.errors import InputError
 from petl_study.places import Places
@@ -43,9 +41,7 @@ class Worker:
         InputError
             There is no such device here.
         """
-        places.use(where)
-        memory.keep_freed(not places.here().lean)
-        torch.set_num_threads(threads)
+        environment.settle(where, threads)
         require_device(device)
         from ray.util import get_node_ip_address
 

@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Self
 
-from petl_study import memory, places
+from petl_study import environment, places
 from petl_study.engines._base import Engine, Lost, TimedOut, Work
 from petl_study.store import Record
 from petl_study.trials import Trial
@@ -155,11 +155,7 @@ def _without_interrupts() -> Iterator[None]:
 
 def _serve(calls: connection.Connection, threads: int, where: places.Places) -> None:
     """Run what is asked, until told to stop."""
-    import torch
-
-    places.use(where)
-    memory.keep_freed(not places.here().lean)
-    torch.set_num_threads(threads)
+    environment.settle(where, threads)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     calls.send("ready")
     while (call := calls.recv()) is not None:
