@@ -206,7 +206,7 @@ def _of_one(
     big = products.square(side, _DTYPES[setting.precision])
     works: dict[str, Callable[[], object]] = {"machine": products.Products([big], setting.device)}
     flops: dict[str, int] = {}
-    compiled: dict[str, float] = {}
+    compiled: dict[str, dict[str, float]] = {}
     compared = [subject]
     if beside:
         compared.append(Subject(PEFT, subject.hyperparameters.get("rank", 8)))
@@ -219,14 +219,11 @@ def _of_one(
         step = kind.step(carrying, examples, setting)
         recorded = products.record(step)
         if setting.compile:  # after its products were recorded, which a compiled step does not show
-            compiled[one.method] = _compile(carrying, step)
+            compiled[one.method] = {"compile_seconds": _compile(carrying, step)}
         works |= {one.method: step, f"{one.method}, products": products.Products(recorded, setting.device)}
         flops[one.method] = products.flops(recorded)
     times = turns.in_turns(works, rounds, clock)
-    rows = [_row(one, setting, times, flops[one.method], big.flops) for one in compared]
-    for one, row in zip(compared, rows, strict=True):
-        if one.method in compiled:
-            row["compile_seconds"] = compiled[one.method]
+    rows = [_row(one, setting, times, flops[one.method], big.flops) | compiled.get(one.method, {}) for one in compared]
     if memory:
         for one, row in zip(compared, rows, strict=True):
             row["peak_bytes"] = held.peak_bytes(one, setting, trains=kind.trains, threads=torch.get_num_threads())
