@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.comparable import ACROSS_TASKS, require_columns, require_comparable, require_distinct
 from analysis.intervals import Interval, require_level, t_interval, welch_interval
+from analysis.rows import MEASURED_ON, MEASURED_SO
 from petl_study.errors import InputError, unknown
 
 BASELINES = ("linear", "full")  # the first that there is, where none is named
@@ -110,13 +111,15 @@ def costs(
 def machines(frame: pd.DataFrame) -> pd.Series:
     """On what every row was measured, in words: ``x86_64, cpu, 1 thread``; ``not recorded`` where nothing is known.
 
+    Times and memory of ``run --compile`` and ``--lean`` are as those of another machine: ``..., 1 thread, lean``.
+
     Two computers of one architecture cannot be told apart, and neither can two GPUs of one name.
     """
-
-    there = pd.DataFrame({name: frame.get(name) for name in ("hardware", "device", "threads")}, frame.index)
+    there = pd.DataFrame({name: frame.get(name) for name in MEASURED_ON}, frame.index)
     devices = there["device"].map(lambda name: str(name).partition(":")[0], na_action="ignore")
     threads = pd.to_numeric(there["threads"]).map(lambda n: f"{n:g} thread{'s' if n != 1 else ''}", na_action="ignore")
-    rows = zip(there["hardware"], devices, threads, strict=True)
+    so = [frame[name].map({True: name}) for name in MEASURED_SO if name in frame]
+    rows = zip(there["hardware"], devices, threads, *so, strict=True)
     words = [", ".join(str(part) for part in row if pd.notna(part)) or "not recorded" for row in rows]
     return pd.Series(words, frame.index, dtype=object)
 

@@ -28,6 +28,7 @@ from analysis.intervals import require_level, wilson_interval
 from analysis.needs import COSTS, Needs, chosen_tasks, exclusions
 from analysis.pareto import pareto_front
 from analysis.ranks import mean_ranks
+from analysis.rows import MEASURED_ON, MEASURED_SO
 from analysis.shift import shifted
 from petl_study.errors import InputError
 
@@ -266,7 +267,7 @@ def _evidence(
 def _spent(runs: pd.DataFrame, level: float) -> pd.DataFrame:
     """What every method costs on these tasks; without what depends on the machine where there were several."""
     several = len(machines(runs).unique()) > 1
-    same = runs.drop(columns=["group", *(["hardware", "device", "threads"] if several else [])], errors="ignore")
+    same = runs.drop(columns=["group", *([*MEASURED_ON, *MEASURED_SO] if several else [])], errors="ignore")
     table = costs(same, level=level).rename(columns={"low": "ratio_low", "high": "ratio_high"})
     if several:
         names = [*MEASURED, "ratio", "ratio_low", "ratio_high"]

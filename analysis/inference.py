@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.cost import machines
+from analysis.rows import MEASURED_ON
 from petl_study.errors import InputError
 
 _WAYS = {"beside": "before", "merged": "after"}
@@ -46,7 +47,7 @@ def load_inference(path: str | Path) -> pd.DataFrame:
 
 def _frame(made: dict[str, Any]) -> pd.DataFrame:
     environment = made["environment"]
-    measured_on = machines(pd.DataFrame([{name: environment[name] for name in ("hardware", "device", "threads")}]))[0]
+    measured_on = machines(pd.DataFrame([{name: environment[name] for name in MEASURED_ON}]))[0]
     common = {name: made[name] for name in ("backbone", "batch", "rounds", "clock")}
     common["inference_machine"] = measured_on
     nothing = {f"{when}{end}": np.nan for when in _WAYS.values() for end in ("", "_low", "_high", "_seconds")}

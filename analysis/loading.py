@@ -49,8 +49,9 @@ def load_runs(path: Paths) -> pd.DataFrame:
         `val_examples` and `train_examples` (that the run was trained on); `tuned_parameters` (without the classifier),
         `classifier_parameters`, `model_parameters`; `bytes` (of the tuned tensors and the classifier, stored or not);
         `fit_seconds`, `predict_seconds`, `peak_memory_bytes`, and on what: `hardware` (the processor's architecture or
-        the GPU's name), `device`, `threads`; and what it was made under: `protocol` (its name), `protocol_fingerprint`,
-        `data`, `backbone`, `weights`, `head`, `key`, `study`.
+        the GPU's name), `device`, `threads`, and whether `compiled` and `lean` (as `petl-study run` was told); and what
+        it was made under: `protocol` (its name), `protocol_fingerprint`, `data`, `backbone`, `weights`, `head`, `key`,
+        `study`.
     """
     return _frame([read_row(entry.open(), run_row) for entry in _entries(path, "run") if not entry.failed], RUN)
 

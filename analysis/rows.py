@@ -15,12 +15,14 @@ T = TypeVar("T")
 
 MADE_UNDER = ["protocol", "protocol_fingerprint", "data", "backbone", "weights", "head", "key", "study"]
 MEASURED_ON = ["hardware", "device", "threads"]
+MEASURED_SO = ["compiled", "lean"]  # what else changes times and memory, and no result
 RUN = [
     *("task", "group", "method", "seed", "order_seed", "sampling_seed", "hyperparameters", "lr", "weight_decay"),
     *("test_accuracy", "test_loss", "test_examples", "val_accuracy", "val_loss", "val_examples", "train_examples"),
     *("tuned_parameters", "classifier_parameters", "model_parameters", "bytes"),
     *("fit_seconds", "predict_seconds", "peak_memory_bytes", "search_trials", "search_failed", "search_stopped"),
     *MEASURED_ON,
+    *MEASURED_SO,
     *MADE_UNDER,
 ]
 TRIAL = [
@@ -28,6 +30,7 @@ TRIAL = [
     *("epochs", "val_accuracy", "val_loss", "val_examples", "best_val_accuracy", "stopped_val_accuracy", "classes"),
     *("tuned_parameters", "fit_seconds", "peak_memory_bytes"),
     *MEASURED_ON,
+    *MEASURED_SO,
     *MADE_UNDER,
 ]
 FAILURE = [
@@ -108,6 +111,7 @@ def _trained(record: Record) -> Row:
         "fit_seconds": cost.get("fit_seconds"),
         "peak_memory_bytes": cost.get("peak_memory_bytes"),
         **{name: machine.get(name) for name in MEASURED_ON},
+        **{name: machine.get(name, False) for name in MEASURED_SO},
     }
 
 

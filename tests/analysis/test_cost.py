@@ -147,15 +147,20 @@ def test_a_machine_is_told_in_words():
         "H200, cuda, 1 thread",
         "x86_64, cpu, 8 threads",
     ]
+    assert machines(table.assign(lean=[False, True, False], compiled=[True, True, False])).tolist() == [
+        "H200, cuda, compiled",
+        "x86_64, cpu, compiled, lean",
+        "not recorded",
+    ]
 
 
 def test_loaded_runs_and_trials_say_on_what_they_were_made(tmp_path, monkeypatch):
     made = studies._header
-    machine = {"hardware": "x86_64", "device": "cpu", "threads": 2}
+    machine = {"hardware": "x86_64", "device": "cpu", "threads": 2, "lean": True}
     monkeypatch.setattr(studies, "_header", lambda *given: {**made(*given), "environment": machine})
     path = write_study(tmp_path / "study", tasks=["count"], methods=["ssf"], seeds=[0], examples=20, failed=None)
     for frame in (analysis.load_runs(path), analysis.load_trials(path)):
-        assert set(machines(frame)) == {"x86_64, cpu, 2 threads"}
+        assert set(machines(frame)) == {"x86_64, cpu, 2 threads, lean"}
 
 
 def test_runs_that_are_not_comparable_are_refused(study):
